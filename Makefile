@@ -1,0 +1,108 @@
+# Every task of the project, one target each. A fresh clone needs Python 3.11+ and git.
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+BIN := $(VENV)/bin
+DEMO_ARGS ?=
+TEST_ARGS ?=
+BENCH_ARGS ?=
+# Those of the OpenAI and Anthropic SDKs whose outcome may depend on the SDKs' version.
+LLM_TESTS := tests/llm/test_sdks.py tests/llm/test_leaving.py
+SOAK_ARGS ?=
+
+.PHONY: demo test test-newest test-oldest check lint format backends langgraph-suite bench bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-outages soak-scale soak-sizing soak-podman clean help
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.demo ## Run the reference orchestrator and report where its time went
+	@$(BIN)/otel-orchestrator demo $(DEMO_ARGS)
+
+test: test-newest test-oldest ## Run the tests, on the newest libraries and on the oldest supported ones
+
+test-newest: $(VENV)/.dev ## All tests (with the real Collector and Jaeger, once `make backends` has built them)
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+test-oldest: $(OLDEST)/.ready ## What depends on other libraries, on their oldest supported versions
+	@$(OLDEST)/bin/python -m pytest tests/langgraph tests/test_sdk.py tests/test_langchain.py $(LLM_TESTS)
+	@PYTHONPATH=$(OLDEST)/previous $(OLDEST)/bin/python -m pytest $(LLM_TESTS)
+
+check: lint test ## Format, lint, types, import rules, tests
+
+lint: $(VENV)/.dev ## Format, lint, types and import rules only
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Format the code and mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+backends: $(VENV)/.dev ## Find or build the real Collector, Jaeger and Prometheus (once: about 25 CPU-minutes)
+	@$(BIN)/python collector/build/backends.py
+
+langgraph-suite: $(VENV)/.dev ## Run LangGraph's own tests bare and with instrument() active
+	@$(BIN)/python tests/langgraph/suite.py
+
+bench: $(VENV)/.dev ## Added time per node, against untraced and hand-placed spans
+	@$(BIN)/python benchmarks/overhead.py
+
+bench-git: $(VENV)/.dev ## Added time per git process: our hooks, and git's own events
+	@$(BIN)/python benchmarks/git_overhead.py $(BENCH_ARGS)
+
+bench-llm: $(VENV)/.dev ## Added time per streamed token, per LLM call and per HTTP attempt
+	@$(BIN)/python benchmarks/llm.py $(BENCH_ARGS)
+
+bench-reading: $(VENV)/.dev ## Read, account for and report 10 000 to 1 000 000 spans (5 minutes)
+	@$(BIN)/python benchmarks/reading.py $(BENCH_ARGS)
+
+bench-whatif: $(VENV)/.dev ## What-if estimates against runs that made the change (35 minutes)
+	@$(BIN)/python benchmarks/whatif.py $(BENCH_ARGS)
+
+bench-verdict: $(VENV)/.dev ## Slow one thing at a time: is that what the verdict names? (3 minutes)
+	@$(BIN)/python benchmarks/verdict.py
+
+soak-outages: $(VENV)/.dev ## Each part of the stack killed for a minute, under load (6 minutes)
+	@$(BIN)/python -m tests.backends.outages
+
+soak-scale: $(VENV)/.dev ## Each part of the scale profile killed under load; needs Java 17 and Maven (8 minutes)
+	@$(BIN)/python -m tests.backends.scale $(SOAK_ARGS)
+
+soak-sizing: $(VENV)/.dev ## What the backends take, and the room that spans need; Java 17, Maven (6 minutes)
+	@$(BIN)/python -m tests.backends.sizing $(SOAK_ARGS)
+
+soak-podman: $(VENV)/.podman ## docker-compose.yml brought up whole by podman, and each part killed (2 minutes)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OTEL_ORCHESTRATOR_PODMAN=1 $(BIN)/python -m pytest tests/backends/test_compose_by_podman.py
+
+soak: bench-verdict bench-whatif soak-outages soak-scale soak-sizing soak-podman ## The long trials, one after the other
+
+clean: ## Remove what the other targets made in this folder
+	rm -rf $(VENV) $(OLDEST) .otel-orchestrator .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+%/.created:
+	@$(PYTHON) -c 'import sys; sys.exit("otel-orchestrator needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Type: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $*
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.created pyproject.toml
+	@echo "Installing otel-orchestrator[demo] into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created pyproject.toml
+	@echo "Installing otel-orchestrator and its development tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]' --group dev
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.podman: $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'podman-compose>=1.5,<2'
+	@touch $@
+
+$(OLDEST)/.ready: $(OLDEST)/.created pyproject.toml tests/oldest.txt tests/previous.txt
+	@echo "Installing the oldest supported libraries into $(OLDEST) ..."
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[langgraph]' --requirement tests/oldest.txt
+	@rm -rf $(OLDEST)/previous
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(OLDEST)/previous --requirement tests/previous.txt
+	@touch $@

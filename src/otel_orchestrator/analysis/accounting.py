@@ -1,0 +1,168 @@
+"""Where the time of a run went: four views, each of which adds up to its whole, exactly.
+
+Each answers another question. *task*: what did a task do between being scheduled and the barrier?
+*slots*: what did the workers that were paid for do? *wall*: what did whoever started the run wait
+for? *lifecycle*: what happened to a task of the application from plan to result?
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from .. import semconv
+from ..model import Run
+from .critical_path import critical_path
+from .exclusive import exclusive, take_short_waits
+from .jobs import Job
+from .outline import Outline, outline_of
+from .slots import SlotView, slot_view
+from .tally import Breakdown, Tally, together
+from .tree import Forest
+
+EXPLANATIONS: Final[Mapping[str, str]] = {
+    "task": (
+        "Per task, from the moment LangGraph schedules it to the end of its superstep's last node"
+        " (the barrier). In every instant the deepest running spans count, each of k with 1/k; a"
+        " wait counts only while nothing of the task works. HTTP below an LLM call counts as llm; a"
+        " node counts as compute where nothing runs below it. Waits too short for a span are taken"
+        " out of the span that they were measured on."
+    ),
+    "slots": (
+        "Slots (the concurrency limit, else the most nodes that ran at once) times the run's wall"
+        " clock. A slot is busy from the start of a job's first attempt to the end of its last,"
+        " back-off included, and shows what the job did. An idle slot has one reason, counted off"
+        " in this order, one slot for each task: scheduled but not started (queue, consumer);"
+        " dependencies done but the superstep's barrier not reached (held); released but not yet"
+        " scheduled (cycle). Slots still idle: dependency, if any task has open dependencies;"
+        " barrier, an upper bound, if dependencies are not known and a finished job waits for a"
+        " slower sibling; cycle, while a Director or Strategist runs; checkpoint, consumer or"
+        " framework between jobs; dependency, if what still runs had to wait for others; else"
+        " no_work."
+    ),
+    "wall": (
+        "The run from start to end along the straggler of each superstep, the job that ended last:"
+        " what shortening something would buy. Time of a superstep or between supersteps in which"
+        " no job and no wait ran is framework. A run without supersteps is followed along its"
+        " critical path."
+    ),
+    "lifecycle": (
+        "Per task of the application, from planned to the start of the next turn of the cycle after"
+        " its barrier, or the run's end: dependency, held and cycle before it was scheduled, then"
+        " as in the view task, then cycle again until the Director looks at it."
+    ),
+}
+"""How each view is made, by its name."""
+
+_CYCLE: Final = (semconv.WAITING, semconv.CYCLE)
+
+
+@dataclass(frozen=True, slots=True)
+class JobTime:
+    """One job's part of a view.
+
+    Attributes:
+        job: which.
+        start_ns, end_ns: the interval that is broken down.
+        breakdown: adds up to that interval.
+    """
+
+    job: Job
+    start_ns: int
+    end_ns: int
+    breakdown: Breakdown
+
+
+@dataclass(frozen=True, slots=True)
+class JobsView:
+    """A view that is made of jobs: each of them, and all together."""
+
+    total: Breakdown
+    jobs: tuple[JobTime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """The time of a run in four views; each adds up to its whole, in nanoseconds."""
+
+    outline: Outline
+    task: JobsView
+    slots: SlotView
+    wall: Breakdown
+    lifecycle: JobsView
+
+
+def account(run: Run, forest: Forest | None = None) -> Accounting:
+    """Account for the time of a run; its spans may have been linked already."""
+    outline = outline_of(run, forest)
+    task = task_view(outline)
+    return Accounting(
+        outline=outline,
+        task=task,
+        slots=slot_view(outline),
+        wall=wall_view(outline),
+        lifecycle=lifecycle_view(outline, task),
+    )
+
+
+def task_view(outline: Outline) -> JobsView:
+    """Break every job down from scheduled to its barrier."""
+    return _jobs_view(_task_time(outline, job) for job in outline.jobs)
+
+
+def lifecycle_view(outline: Outline, task: JobsView) -> JobsView:
+    """Break every task of the application down from planned to observed."""
+    of_tasks = (time for time in task.jobs if time.job.task_id is not None)
+    return _jobs_view(_lifecycle(outline, time) for time in of_tasks)
+
+
+def wall_view(outline: Outline) -> Breakdown:
+    """Break the run down along the straggler of each superstep."""
+    if not outline.supersteps:
+        return _along_critical_path(outline)
+    beside: set[str] = set()
+    for superstep in outline.supersteps:
+        if superstep.straggler is not None:
+            beside |= outline.strangers(superstep.span, superstep.straggler)
+    return exclusive(outline, outline.root, outline.wall, frozenset(beside))
+
+
+def _along_critical_path(outline: Outline) -> Breakdown:
+    tally = Tally()
+    own: dict[str, int] = {}
+    path = critical_path(outline.root, outline.below, outline.wall[1], unit_ns=1, touching=True)
+    for section in path:
+        length = section.end_ns - section.start_ns
+        span_id = section.span.span_id
+        tally.add(outline.keys[span_id], length)
+        own[span_id] = own.get(span_id, 0) + length
+    for span_id, ns in own.items():
+        take_short_waits(outline, tally, span_id, ns)
+    return tally.breakdown()
+
+
+def _task_time(outline: Outline, job: Job) -> JobTime:
+    start, end = job.scheduled_ns, job.barrier_ns
+    without = outline.not_of(job)
+    return JobTime(job, start, end, exclusive(outline, job.top, (start, end), without))
+
+
+def _lifecycle(outline: Outline, time: JobTime) -> JobTime:
+    job = time.job
+    next_loop = bisect_left(outline.loops, job.barrier_ns)
+    observed = outline.loops[next_loop] if next_loop < len(outline.loops) else outline.wall[1]
+    before = Tally()
+    before.add((semconv.WAITING, semconv.DEPENDENCY), job.dependency_ns)
+    before.add((semconv.WAITING, semconv.HELD), job.held_ns)
+    before.add(_CYCLE, job.cycle_ns)
+    after = Tally()
+    after.add(_CYCLE, observed - job.barrier_ns)
+    parts = (before.breakdown(), time.breakdown, after.breakdown())
+    return JobTime(job, job.planned_ns, observed, together(parts))
+
+
+def _jobs_view(times: Iterable[JobTime]) -> JobsView:
+    jobs = tuple(times)
+    return JobsView(together(j.breakdown for j in jobs), jobs)

@@ -1,0 +1,136 @@
+"""What could be done, seen in one run: what its pieces of advice are made of. Data, no words.
+
+Each says how much time it is about and how much could be saved *at most*: summed over all tasks,
+which is not time of the run. What the run would gain is for what-if to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ..model import Run, Span
+from ..semconv import Attr
+from .examples import Example, example
+from .tree import Forest, forest_of
+
+Kind = Literal[
+    "equal_prompts",
+    "sequential_calls",
+    "batch_commits",
+    "reuse_worktrees",
+    "hooks_dominate",
+    "lock_contention",
+]
+EQUAL_PROMPTS: Final = "equal_prompts"
+SEQUENTIAL_CALLS: Final = "sequential_calls"
+BATCH_COMMITS: Final = "batch_commits"
+REUSE_WORKTREES: Final = "reuse_worktrees"
+HOOKS_DOMINATE: Final = "hooks_dominate"
+LOCK_CONTENTION: Final = "lock_contention"
+
+LEAST_SHARE: Final = 0.01
+"""Advice that saves less than this share of the wall is not worth reading; locks always are."""
+_EXAMPLES: Final = 5
+
+EXPLANATIONS: Final[Mapping[Kind, str]] = {
+    EQUAL_PROMPTS: (
+        "LLM calls with the same prompt (by its hash), model and sampling as one that had been"
+        " answered before they were made. Prompts of different processes cannot be compared, and"
+        " neither hash nor sampling tell everything: tools, for example."
+    ),
+    SEQUENTIAL_CALLS: (
+        "LLM calls of one node, but of no agent, that follow one after another with no tool, git or"
+        " other recorded work between them. Where a prompt is large enough to hold the prompt and"
+        " the answer before it, asks the same again, or follows on a failure, it counts as one"
+        " conversation with that call. Whether one needs the other's answer is not recorded. Saved"
+        " at most: all but the longest conversation."
+    ),
+    BATCH_COMMITS: (
+        "Three or more commits of one node in one worktree. Saved at most: all but the longest."
+    ),
+    REUSE_WORKTREES: (
+        "Three or more worktrees that were added and removed again. Saved at most: all but as many"
+        " as were in use at once, the dearest."
+    ),
+    HOOKS_DOMINATE: (
+        "A hook that takes 30 % or more of the git commands that run it (seen with Trace2 only)."
+        " Saved at most: the hook."
+    ),
+    LOCK_CONTENTION: (
+        "git commands that failed because somebody else held a lock. Saved at most: until the same"
+        " worker tried the same again."
+    ),
+}
+"""How each kind of advice comes about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One thing that could be done.
+
+    Attributes:
+        kind: what.
+        subject: the model, the node's span, the hook, the lock, or "".
+        count: repeated calls, calls that follow on each other, commits, worktrees, runs of the
+            hook, or failures.
+        spent_ns: the time that it is about, summed over all tasks.
+        saved_at_most_ns: the part of it that could go away.
+        examples: the worst first.
+    """
+
+    kind: Kind
+    subject: str
+    count: int
+    spent_ns: int
+    saved_at_most_ns: int
+    examples: tuple[Example, ...]
+
+
+class Look:
+    """A run as advice looks at it: what is above and below each span, and how long spans took."""
+
+    def __init__(self, run: Run, forest: Forest | None = None) -> None:
+        self.run = run
+        self.forest: Forest = forest or forest_of(run.spans)
+        self._by_id = {s.span_id: s for s in run.spans}
+
+    def above(self, span: Span) -> Iterator[Span]:
+        """Yield what a span is below, the nearest first."""
+        seen = {span.span_id}
+        above = self._by_id.get(span.parent_id or "")
+        while above is not None and above.span_id not in seen:
+            seen.add(above.span_id)
+            yield above
+            above = self._by_id.get(above.parent_id or "")
+
+    def nearest(self, span: Span, operations: Container[str]) -> Span | None:
+        """Return the nearest span above that does one of these, None where there is none."""
+        return next((a for a in self.above(span) if a.operation in operations), None)
+
+    def total(self, spans: Iterable[Span]) -> int:
+        """Return how long spans took together."""
+        return sum(map(self.run.duration_of, spans))
+
+    def longest(self, spans: Iterable[Span]) -> tuple[Example, ...]:
+        """Point to the longest spans."""
+        return self.worst((s, self.run.duration_of(s), "") for s in spans)
+
+    def worst(self, found: Iterable[tuple[Span, int, str]]) -> tuple[Example, ...]:
+        """Point to spans, each with the time it stands for and a note: the most time first."""
+        order = sorted(found, key=lambda f: (-f[1], f[0].start_ns, f[0].span_id))
+        return tuple(
+            example(span, self._task_of(span), ns, note) for span, ns, note in order[:_EXAMPLES]
+        )
+
+    def _task_of(self, span: Span) -> str | None:
+        ids = (above.text(Attr.TASK_ID) for above in self.above(span))
+        return next((found for found in ids if found is not None), None)
+
+
+def worth_reading(run: Run, found: Iterable[Advice]) -> tuple[Advice, ...]:
+    """Return the advice that saves enough, what saves most first."""
+    least_ns = LEAST_SHARE * (run.end_ns - run.start_ns)
+    worth = [a for a in found if a.kind == LOCK_CONTENTION or a.saved_at_most_ns > least_ns]
+    return tuple(sorted(worth, key=lambda a: (-a.saved_at_most_ns, a.kind, a.subject)))

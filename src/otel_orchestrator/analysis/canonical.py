@@ -1,0 +1,41 @@
+"""A run in the units that every store keeps: whole microseconds.
+
+A run file has nanoseconds; Jaeger keeps a start and a duration, and cuts each off. Whoever
+compares runs does the same first and calculates then, so that it makes no difference where a run
+was read from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from ..model import Run, Span
+
+UNIT_NS: Final = 1_000
+
+
+def in_microseconds(run: Run) -> Run:
+    """Return the run with the start and the duration of each span cut to whole microseconds."""
+    spans = sorted((_cut(span) for span in run.spans), key=lambda s: (s.start_ns, s.span_id))
+    return replace(run, spans=tuple(spans))
+
+
+def _cut(span: Span) -> Span:
+    start_ns = _whole(span.start_ns)
+    return Span(
+        span.trace_id,
+        span.span_id,
+        span.parent_id,
+        span.name,
+        span.kind,
+        start_ns,
+        None if span.end_ns is None else start_ns + _whole(span.end_ns - span.start_ns),
+        span.is_error,
+        span.attributes,
+        span.links,
+    )
+
+
+def _whole(ns: int) -> int:
+    return ns - ns % UNIT_NS

@@ -1,0 +1,204 @@
+"""Why a run takes longer, or less long: more calls, slower calls, or more waiting?
+
+First comes what the wall itself is made of: it is broken down along the straggler of each
+superstep, so what grew there is what the run took longer for. Waiting is what follows from work, so
+the work is named first. But where the nodes' own code is what grew, and others waited for it longer
+than it took, it is one straggler (or the Director) that holds all: then the waiting is named first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Final
+
+from .. import semconv
+from .compare import Comparison, Part, Row
+from .digest import NOT_WAITED_FOR, Digest
+from .measures import LLM_MEAN, WAITING, WALL
+
+SLOWER: Final = "slower"
+MORE: Final = "more"
+BOTH: Final = "more and slower"
+WAITS: Final = "more waiting"
+
+AT_BARRIERS: Final = (semconv.BARRIER, semconv.HELD)
+_FOLLOWS: Final = (*AT_BARRIERS, semconv.CYCLE, semconv.QUEUE)
+"""Waits that come from how long others work; of their own they do not get longer."""
+_WORTH_NAMING: Final = 0.15
+_NAMED_AT_MOST: Final = 3
+_UNCLEAR_AT_MOST: Final = 2
+_MOSTLY: Final = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One reason for a difference.
+
+    Attributes:
+        kind: `slower`, `more`, `more and slower`, or `more waiting`; where the candidate is faster,
+            the opposite.
+        is_growth: it grew.
+        category: of the work; of waiting, `barrier` for all that a superstep's barrier holds.
+        row: of the work: the category.
+        path: of the work: the path that changed most.
+        wall_us: by how much its part of the wall changed; 0 where it has none there.
+        waits: of waiting: its categories, the largest difference first.
+        on: of waiting: whom for, mostly.
+        is_clear: its interval, taken alone, does not reach zero; None where so few runs have none.
+    """
+
+    kind: str
+    is_growth: bool
+    category: str
+    row: Row | None
+    path: Row | None
+    wall_us: float
+    waits: tuple[Part, ...]
+    on: tuple[str, ...]
+    is_clear: bool | None
+
+
+def causes_of(comparison: Comparison) -> tuple[Cause, ...]:
+    """Return the reasons for what changed, the most important first; none where nothing did."""
+    changed = [
+        gate.rule.metric
+        for gate in comparison.gates
+        if gate.values.shift is not None
+        and abs(gate.values.shift.estimate) > gate.threshold
+        and (gate.values.shift.is_clear or not gate.values.shift.confidence)
+    ]
+    causes = list(_on_the_wall(comparison)) if WALL in changed else []
+    named = {cause.category for cause in causes}
+    if LLM_MEAN in changed and semconv.LLM not in named:
+        causes += _of_work(comparison, semconv.LLM, 0.0)
+    if WALL in changed or WAITING in changed:
+        waits = [c for c in _of_waiting(comparison) if c.category not in named]
+        is_first = bool(causes) and _is_outweighed(causes[0], waits)
+        causes = waits + causes if is_first else causes + waits
+    if not comparison.tells_chance:
+        return tuple(replace(cause, is_clear=None) for cause in causes[:_NAMED_AT_MOST])
+    return tuple(c for c in causes if c.is_clear) or tuple(causes[:_UNCLEAR_AT_MOST])
+
+
+def _on_the_wall(comparison: Comparison) -> Iterator[Cause]:
+    gate = comparison.gate(WALL)
+    grew = gate.values.difference > 0
+    parts = [
+        part
+        for part in comparison.on_wall
+        if (part.difference > 0) == grew
+        and abs(part.difference) > _WORTH_NAMING * abs(gate.values.difference)
+    ]
+    for part in parts[:_NAMED_AT_MOST]:
+        state, category = part.key
+        if state == semconv.WORKING:
+            yield from _of_work(comparison, category, part.difference)
+        elif category not in _FOLLOWS:
+            waits = tuple(p for p in comparison.waits if p.key == part.key)
+            yield _waiting(comparison, category, waits, part.difference, grew=grew)
+
+
+def _of_work(comparison: Comparison, category: str, wall_us: float) -> Iterator[Cause]:
+    key = semconv.WORKING, category
+    row = next((r for r in comparison.categories if r.key == key), None)
+    if row is None:
+        # Between the nodes there are no spans: only the wall knows that.
+        if wall_us:
+            yield Cause(SLOWER, wall_us > 0, category, None, None, wall_us, (), (), False)
+        return
+    grew = row.total.difference > 0
+    paths = [r for r in comparison.calls if r.key == key and (r.total.difference > 0) == grew]
+    yield Cause(
+        kind=_kind_of(row),
+        is_growth=grew,
+        category=category,
+        row=row,
+        path=paths[0] if paths else None,
+        wall_us=wall_us,
+        waits=(),
+        on=(),
+        is_clear=row.is_lead,
+    )
+
+
+def _kind_of(row: Row) -> str:
+    """Say whether it is the number of calls or their length: ln(total) = ln(count) + ln(mean)."""
+    if row.count.shift is None or row.mean.shift is None:
+        return MORE
+    counts, means = row.count.shift.estimate, row.mean.shift.estimate
+    total = counts + means
+    if not total:
+        return SLOWER
+    if counts / total > _MOSTLY:
+        return MORE
+    return SLOWER if means / total > _MOSTLY else BOTH
+
+
+def _of_waiting(comparison: Comparison) -> Iterator[Cause]:
+    difference = comparison.gate(WAITING).values.difference
+    grew = difference > 0
+    waits = [
+        part
+        for part in comparison.waits
+        if part.key[1] not in NOT_WAITED_FOR
+        and (part.difference > 0) == grew
+        and abs(part.difference) > _WORTH_NAMING * abs(difference)
+    ]
+    at_barriers = tuple(p for p in waits if p.key[1] in AT_BARRIERS)
+    groups = [at_barriers, *((p,) for p in waits if p.key[1] not in AT_BARRIERS)]
+    for group in sorted(filter(None, groups), key=_sum, reverse=True)[:_NAMED_AT_MOST]:
+        category = semconv.BARRIER if group is at_barriers else group[0].key[1]
+        yield _waiting(comparison, category, group, 0.0, grew=grew)
+
+
+def _waiting(
+    comparison: Comparison, category: str, waits: tuple[Part, ...], wall_us: float, *, grew: bool
+) -> Cause:
+    return Cause(
+        kind=WAITS,
+        is_growth=grew,
+        category=category,
+        row=None,
+        path=None,
+        wall_us=wall_us,
+        waits=waits,
+        on=_whom(comparison, {part.key[1] for part in waits}, grew=grew),
+        is_clear=any(part.is_clear for part in waits),
+    )
+
+
+def _sum(parts: Iterable[Part]) -> float:
+    return abs(sum(part.difference for part in parts))
+
+
+def _whom(comparison: Comparison, categories: set[str], *, grew: bool) -> tuple[str, ...]:
+    """Return for whom it waited that much longer: all that make up a good part of it."""
+    groups = (comparison.base, comparison.candidate)
+    names = {w.on for g in groups for d in g for w in d.waited_on if w.category in categories}
+    sign = 1 if grew else -1
+    by_name = {
+        name: sign * (_waited(groups[1], categories, name) - _waited(groups[0], categories, name))
+        for name in sorted(names)
+    }
+    longest = sorted(by_name, key=lambda name: -by_name[name])
+    return tuple(n for n in longest[:2] if by_name[n] > 0.3 * max(by_name.values()))
+
+
+def _waited(digests: Sequence[Digest], categories: set[str], name: str) -> float:
+    return median(
+        sum(w.us for w in d.waited_on if w.on == name and w.category in categories) for d in digests
+    )
+
+
+def _is_outweighed(cause: Cause, waits: Sequence[Cause]) -> bool:
+    """Whether others waited longer for the nodes' own code than it took itself."""
+    if cause.category != semconv.COMPUTE or cause.row is None:
+        return False
+    holding = [
+        _sum(wait.waits)
+        for wait in waits
+        if wait.category in _FOLLOWS and wait.is_growth == cause.is_growth
+    ]
+    return max(holding, default=0.0) > abs(cause.row.total.difference)

@@ -1,0 +1,26 @@
+"""Pointing to a span: what a finding or a piece of advice shows at its worst."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model import Span
+from ..semconv import Attr
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A span that shows something at its worst."""
+
+    span_name: str
+    task_id: str | None
+    trace_id: str
+    span_id: str
+    duration_ns: int
+    note: str = ""
+
+
+def example(span: Span, task_id: str | None, duration_ns: int, note: str = "") -> Example:
+    """Point to a span."""
+    task_id = span.text(Attr.TASK_ID) or task_id
+    return Example(span.name, task_id, span.trace_id, span.span_id, duration_ns, note)

@@ -1,0 +1,158 @@
+"""What could be done about git: what could be fewer, what is thrown away, what holds it up."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from .. import semconv
+from ..model import Span
+from ..semconv import OK, Attr
+from .advice import (
+    BATCH_COMMITS,
+    HOOKS_DOMINATE,
+    LOCK_CONTENTION,
+    REUSE_WORKTREES,
+    Advice,
+    Look,
+)
+from .groups import grouped
+
+LEAST_COMMITS: Final = 3
+"""So many commits of one node in one worktree, and they could have been one."""
+LEAST_WORKTREES: Final = 3
+HOOKS_SHARE: Final = 0.3
+"""Hooks dominate where they take this share of the commands that run them."""
+
+
+def git_advice(look: Look) -> Iterator[Advice]:
+    """Yield what could be done about git in a run."""
+    commands = [s for s in look.run.spans if _is_command(s)]
+    commands.sort(key=lambda s: (s.start_ns, s.span_id))
+    yield from _batch_commits(look, commands)
+    yield from _reuse_worktrees(look, commands)
+    yield from _hooks_dominate(look, commands)
+    yield from _lock_contention(look, commands)
+
+
+def _is_command(span: Span) -> bool:
+    return span.operation == "git" and Attr.GIT_PART not in span.attributes
+
+
+def _place(span: Span) -> tuple[str | None, str | None]:
+    return span.text(Attr.REPOSITORY_NAME), span.text(Attr.WORKTREE)
+
+
+def _worker_of(look: Look, span: Span) -> str:
+    """Return the id of the node that a span works for; of its parent where there is no node."""
+    node = look.nearest(span, (semconv.NODE,))
+    return (span.parent_id or "") if node is None else node.span_id
+
+
+def _parts_of(look: Look, command: Span) -> Iterator[Span]:
+    """Yield what git's own events tell of a command."""
+    waiting = list(look.forest.children(command))
+    while waiting:
+        part = waiting.pop()
+        if Attr.GIT_PART in part.attributes:
+            yield part
+            waiting.extend(look.forest.children(part))
+
+
+def _batch_commits(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
+    commits = [s for s in commands if s.name == "git commit" and s.outcome == OK]
+    groups = [
+        group
+        for group in grouped(commits, lambda s: (_worker_of(look, s), _place(s))).values()
+        if len(group) >= LEAST_COMMITS
+    ]
+    if groups:
+        spent = [s for group in groups for s in group]
+        # One commit has to stay, and it may be the longest.
+        kept_ns = sum(max(map(look.run.duration_of, group)) for group in groups)
+        spent_ns = look.total(spent)
+        yield Advice(
+            BATCH_COMMITS, "", len(spent), spent_ns, spent_ns - kept_ns, look.longest(spent)
+        )
+
+
+def _reuse_worktrees(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
+    # added, removed: both of one folder, which is gone at the run's end
+    pairs: list[tuple[Span, Span]] = []
+    open_: dict[object, Span] = {}
+    for span in commands:
+        if span.outcome != OK:
+            continue
+        if span.name == "git worktree add":
+            open_[_place(span)] = span
+        elif span.name == "git worktree remove":
+            added = open_.pop(_place(span), None)
+            if added is not None:
+                pairs.append((added, span))
+    needed = _at_once(look, pairs)
+    if len(pairs) < LEAST_WORKTREES or needed >= len(pairs):
+        return
+    spans = [s for pair in pairs for s in pair]
+    # As many as were in use at once have to be made; the dearest might be among them.
+    costs = sorted(map(look.total, pairs))
+    yield Advice(
+        REUSE_WORKTREES,
+        "",
+        len(pairs),
+        look.total(spans),
+        sum(costs[: len(pairs) - needed]),
+        look.longest(spans),
+    )
+
+
+def _at_once(look: Look, pairs: Sequence[tuple[Span, Span]]) -> int:
+    # At one instant, one that goes makes room for one that comes.
+    changes = [(added.start_ns, 1) for added, _ in pairs]
+    changes += [(look.run.end_of(removed), -1) for _, removed in pairs]
+    most = now = 0
+    for _, change in sorted(changes):
+        now += change
+        most = max(most, now)
+    return most
+
+
+def _hooks_dominate(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
+    hooks = [
+        (part, command)
+        for command in commands
+        for part in _parts_of(look, command)
+        if part.text(Attr.GIT_PART) == "hook"
+    ]
+    for name, found in sorted(grouped(hooks, lambda pair: pair[0].name).items()):
+        run_it = {command.span_id: command for _, command in found}.values()
+        spent_ns, hooks_ns = look.total(run_it), look.total(part for part, _ in found)
+        if hooks_ns >= HOOKS_SHARE * spent_ns:
+            worst = look.longest(part for part, _ in found)
+            subject = name.removeprefix("git hook ")
+            yield Advice(HOOKS_DOMINATE, subject, len(found), spent_ns, hooks_ns, worst)
+
+
+def _lock_contention(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
+    failed = [s for s in commands if Attr.GIT_LOCK in s.attributes]
+    if not failed:
+        return
+    same = grouped(commands, lambda s: (s.name, _place(s), _worker_of(look, s)))
+    until_retried = {
+        span.span_id: _until_next(look, span, attempts)
+        for attempts in same.values()
+        for span in attempts
+        if Attr.GIT_LOCK in span.attributes
+    }
+    for lock, spans in sorted(grouped(failed, lambda s: str(s.text(Attr.GIT_LOCK))).items()):
+        lost_ns = sum(until_retried[s.span_id] for s in spans)
+        worst = look.worst((s, until_retried[s.span_id], "") for s in spans)
+        yield Advice(LOCK_CONTENTION, lock, len(spans), look.total(spans), lost_ns, worst)
+
+
+def _until_next(look: Look, failed: Span, attempts: Sequence[Span]) -> int:
+    # If the same was not tried again, what it took itself.
+    later = bisect_right(attempts, failed.start_ns, key=lambda s: s.start_ns)
+    if later == len(attempts):
+        return look.run.duration_of(failed)
+    return attempts[later].start_ns - failed.start_ns

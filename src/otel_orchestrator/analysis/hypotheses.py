@@ -1,0 +1,260 @@
+"""The four hypotheses, each with a measure that only its own cause moves; see `verdict`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from .. import semconv
+from ..model import Span
+from ..semconv import Attr
+from .barriers import Barrier, barriers_of
+from .examples import Example, example
+from .findings import MATERIAL, Case, Finding, Number, finding
+from .intervals import Interval
+from .jobs import Job
+from .outline import Outline
+from .tally import Breakdown
+
+LLM_SHARE_OF_TASK: Final = 0.50
+GIT_SHARE_OF_WALL: Final = 0.20
+HELD_SHARE_OF_SLOTS: Final = 0.30
+CYCLE_SHARE_OF_WALL: Final = 0.30
+_EXAMPLES: Final = 3
+
+LLM_CATEGORIES: Final = (semconv.LLM, semconv.RATE_LIMIT, semconv.POOL)
+
+
+def llm(case: Case) -> Finding:
+    """Judge LLM latency by what the typical worker does."""
+    services = [case.service(j) for j in case.workers]
+    typical = _median(
+        [_ratio(s.ns(*LLM_CATEGORIES), s.whole_ns - s.ns(semconv.GIT)) for s in services]
+    )
+    total = sum(s.ns(*LLM_CATEGORIES) for s in services)
+    on_wall = sum(case.service(j).ns(*LLM_CATEGORIES) for j in case.chain())
+    if not case.outline.supersteps:
+        on_wall = case.accounting.wall.ns(*LLM_CATEGORIES)
+    calls = [(s, job) for job in case.workers for s in case.phases.called(job).llm]
+    shares = case.of_wall(on_wall), case.of_slots(total)
+    return finding(
+        case,
+        key="llm",
+        title="LLM latency: workers spend their time in LLM calls",
+        concerns=LLM_CATEGORIES,
+        doubt=None
+        if calls
+        else "no worker's LLM call was recorded: none was made, or none is traced",
+        measure=typical,
+        threshold=LLM_SHARE_OF_TASK,
+        told="of what the typical worker does besides git is LLM calls",
+        shares=shares,
+        is_material=max(shares) >= MATERIAL,
+        numbers=(
+            Number("LLM calls of workers", len(calls), "count"),
+            Number("in LLM calls, all workers", total, "ns"),
+            Number("in LLM calls, on the wall", on_wall, "ns"),
+            Number("of which rate limits", _sum(services, semconv.RATE_LIMIT), "ns"),
+            Number("of which waits for a connection", _sum(services, semconv.POOL), "ns"),
+        ),
+        examples=_longest(case.outline, calls),
+        advice=(
+            "Use a faster or smaller model for simple tasks, and ask for shorter answers: output"
+            " tokens are what takes the time.",
+            "Cache: the provider's prompt cache for long common prefixes, an own cache for equal"
+            " prompts (see what-if).",
+            "Ask in parallel what does not wait for other answers, and raise the number of workers"
+            " while neither slots' queue nor rate limits grow.",
+        ),
+    )
+
+
+def git(case: Case) -> Finding:
+    """Judge git by its share of the wall."""
+    cycle = (*case.phases.opening, *case.phases.cycle)
+    by_workers = sum(case.service(j).ns(semconv.GIT) for j in case.chain())
+    by_cycle = case.phases.total(cycle, semconv.GIT)
+    on_wall = by_workers + by_cycle
+    if not case.outline.supersteps:
+        on_wall = case.accounting.wall.ns(semconv.GIT)
+    total = case.accounting.slots.total.ns(semconv.GIT, state=semconv.WORKING)
+    commands = [
+        (s, job)
+        for job in (*case.workers, *cycle)
+        for s in case.phases.called(job).git
+        if s.text(Attr.GIT_PART) is None
+    ]
+    return finding(
+        case,
+        key="git",
+        title="File I/O in worktrees: git is slow",
+        concerns=(semconv.GIT,),
+        doubt=None
+        if commands
+        else "no git command was recorded: none was run, or git is not traced",
+        measure=case.of_wall(on_wall),
+        threshold=GIT_SHARE_OF_WALL,
+        told="of the wall is git",
+        shares=(case.of_wall(on_wall), case.of_slots(total)),
+        numbers=(
+            Number("git commands", len(commands), "count"),
+            Number("in git, all slots", total, "ns"),
+            Number("in git, on the wall, workers", by_workers, "ns"),
+            Number("in git, on the wall, Director and Strategist", by_cycle, "ns"),
+        ),
+        examples=_longest(case.outline, commands),
+        advice=(
+            "Batch commits, and merge several branches at once instead of one after the other.",
+            "Use git worktree less: keep a pool of worktrees and reset them instead of adding and"
+            " removing one for each task.",
+            "Look at the worst commands: hooks, a cold file system cache, large checkouts"
+            " (sparse-checkout, --no-checkout) and lock contention are the usual causes.",
+        ),
+    )
+
+
+def superstep(case: Case) -> Finding:
+    """Judge barriers by the slot time that held tasks cost while workers are at work."""
+    view = case.accounting.slots
+    windows = [_window(t.slot_jobs) for t in case.phases.turns]
+    whole = view.count * sum(end - start for start, end in windows)
+    held = view.idle_within(windows, semconv.HELD)
+    unknown = view.idle_within(windows, semconv.BARRIER)
+    measure = _ratio(held, whole)
+    at_most = _ratio(held + unknown, whole)
+    all_held = view.total.share(semconv.HELD, state=semconv.WAITING)
+    doubt = None
+    if not case.phases.turns:
+        doubt = "no superstep with workers was recorded"
+    elif measure < HELD_SHARE_OF_SLOTS <= at_most:
+        doubt = (
+            "what tasks depend on is not known: idle slots before barriers are"
+            f" {at_most:.0%} of the slots' time, an upper bound"
+        )
+    estimate = case.estimates.named("no_barrier")
+    barriers = barriers_of(case.outline)
+    return finding(
+        case,
+        key="superstep",
+        title="Superstep blocking: tasks wait for a barrier that does not concern them",
+        concerns=(semconv.HELD, semconv.BARRIER),
+        doubt=doubt,
+        measure=measure,
+        threshold=HELD_SHARE_OF_SLOTS,
+        told="of the slots' time, while workers are at work, is kept idle by barriers",
+        shares=(
+            None if estimate.saves is None else max(0.0, estimate.saves),
+            all_held if not unknown else None,
+        ),
+        is_material=all_held >= MATERIAL,
+        numbers=(
+            Number("slot time that held tasks cost", held, "ns"),
+            Number("idle before barriers, dependencies unknown (upper bound)", unknown, "ns"),
+            Number("tasks that were held", sum(len(b.held) for b in barriers), "count"),
+            Number("what they waited, together", sum(b.held_ns for b in barriers), "ns"),
+            Number("what results waited for stragglers", _result_waits(barriers), "ns"),
+        ),
+        examples=_stragglers(barriers),
+        advice=(
+            "Dispatch continuously: start each task when its own dependencies are done (see"
+            " what-if for what it saves).",
+            "Split the stragglers, or start them first: their superstep lasts as long as they do.",
+            "Put tasks that do not need each other into branches of their own, as subgraphs.",
+        ),
+    )
+
+
+def sequence(case: Case) -> Finding:
+    """Judge the cycle by the share of the wall in which it runs and no worker can."""
+    cycle = case.phases.cycle
+    on_wall = case.phases.total(cycle) - case.phases.total(cycle, semconv.GIT)
+    idle = case.accounting.slots.total.ns(semconv.CYCLE, state=semconv.WAITING)
+    by_name: dict[str, int] = {}
+    for job in cycle:
+        by_name[job.name] = by_name.get(job.name, 0) + case.service(job).whole_ns
+    doubt = None
+    if not case.phases.turns:
+        doubt = "no superstep with workers was recorded"
+    elif not cycle:
+        doubt = "nothing ran between or after the workers"
+    return finding(
+        case,
+        key="cycle",
+        title="Sequential cycle: workers wait for Director and Strategist",
+        concerns=(),
+        doubt=doubt,
+        measure=case.of_wall(on_wall),
+        threshold=CYCLE_SHARE_OF_WALL,
+        told="of the wall is Director and Strategist, between and after workers",
+        shares=(case.of_wall(on_wall), case.of_slots(on_wall + idle)),
+        numbers=(
+            Number("turns of workers", len(case.phases.turns), "count"),
+            *(Number(f"in {name}", ns, "ns") for name, ns in sorted(by_name.items())),
+            Number(
+                "in their LLM calls",
+                case.phases.total(cycle, *LLM_CATEGORIES),
+                "ns",
+            ),
+            Number("idle slots meanwhile", idle, "ns"),
+        ),
+        examples=tuple(
+            example(job.span, job.task_id, case.service(job).whole_ns)
+            for job in sorted(cycle, key=lambda j: (j.started_ns - j.ended_ns, j.span.span_id))
+        )[:_EXAMPLES],
+        advice=(
+            "Let the Director look while workers still work, and only when something changed (see"
+            " what-if).",
+            "Give Director and Strategist a faster model and a shorter prompt: what is new, not the"
+            " whole plan.",
+            "Go around less often: larger turns, or continuous dispatch with one look at the end.",
+        ),
+    )
+
+
+def _window(jobs: Sequence[Job]) -> Interval:
+    return min(j.scheduled_ns for j in jobs), max(j.ended_ns for j in jobs)
+
+
+def _result_waits(barriers: Sequence[Barrier]) -> int:
+    return sum(b.result_wait_ns for b in barriers)
+
+
+def _stragglers(barriers: Sequence[Barrier]) -> tuple[Example, ...]:
+    worst = sorted(barriers, key=lambda b: -b.held_ns)[:_EXAMPLES]
+    return tuple(
+        example(
+            b.straggler.span,
+            b.straggler.task_id,
+            b.held_ns,
+            "holds " + ", ".join(h.job.task_id or h.job.name for h in b.held),
+        )
+        for b in worst
+        if b.straggler is not None and b.held
+    )
+
+
+def _longest(outline: Outline, spans: Sequence[tuple[Span, Job]]) -> tuple[Example, ...]:
+    def took(span: Span) -> int:
+        start, end = outline.clipped[span.span_id]
+        return end - start
+
+    worst = sorted(spans, key=lambda s: (-took(s[0]), s[0].span_id))[:_EXAMPLES]
+    return tuple(example(span, job.task_id, took(span)) for span, job in worst)
+
+
+def _sum(services: Sequence[Breakdown], category: str) -> int:
+    return sum(s.ns(category) for s in services)
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole > 0 else 0.0
+
+
+def _median(values: Sequence[float]) -> float | None:
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    return (ordered[middle - 1] + ordered[middle]) / 2

@@ -1,0 +1,241 @@
+"""What goes on in a run right now, kept up to date from spans as they come in.
+
+A run file notes open spans within half a second, and waits only once they are over. So a wait that
+goes on is told from what is missing: a task none of whose nodes has started waits for a slot, one
+whose node has ended is held by those that still run.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from .. import semconv
+from ..model import GaugePoint, Span
+from ..semconv import Attr, Metric
+
+MINUTE_NS: Final = 60_000_000_000
+_LATENCIES: Final = 50
+_POINTS: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What one task does now, or a node that is no task's.
+
+    Attributes:
+        who: the task's id, else the node's name.
+        what: the span that is open, or the wait that goes on.
+        state: `working` or `waiting`.
+        on: for whom it waits.
+        since_ns: since when it does this.
+        started_ns: since when the task is there.
+    """
+
+    who: str
+    what: str
+    state: str
+    on: tuple[str, ...]
+    since_ns: int
+    started_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The application's tasks at an instant."""
+
+    at_ns: int
+    ready: int
+    active: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What goes on at an instant.
+
+    Attributes:
+        name: of the graph.
+        started_ns: when the run started; 0 if that is not known yet.
+        ended_ns, outcome: of the run, once it has ended.
+        loop, superstep: how far it is, from 1; 0 for neither.
+        doing: what each task does, those that work first, then the longest.
+        queue: how the task queue changed, oldest first.
+        llm_in_flight: LLM calls that are open.
+        llm_a_minute, tokens_a_minute, git_a_minute: ended in the last minute.
+        llm_median_ns: of the last LLM calls; None before the first.
+        tasks_done, errors: how many spans of tasks ended, and how many spans failed.
+        spans: how many have been seen.
+    """
+
+    at_ns: int
+    name: str
+    started_ns: int
+    ended_ns: int | None
+    outcome: str | None
+    loop: int
+    superstep: int
+    doing: tuple[Doing, ...]
+    queue: tuple[Queue, ...]
+    llm_in_flight: int
+    llm_a_minute: int
+    tokens_a_minute: int
+    git_a_minute: int
+    llm_median_ns: int | None
+    tasks_done: int
+    errors: int
+    spans: int
+
+
+@dataclass
+class Live:
+    """A run in progress. It grows with what is open, not with how long it has gone on."""
+
+    _open: dict[str, Span] = field(default_factory=dict)
+    _nodes_of: dict[str, int] = field(default_factory=dict)
+    """By open parent: when the last of its nodes ended."""
+    _root: Span | None = None
+    _queue: deque[Queue] = field(default_factory=lambda: deque(maxlen=_POINTS))
+    _llm: deque[tuple[int, int]] = field(default_factory=deque)
+    _git: deque[int] = field(default_factory=deque)
+    _latencies: deque[int] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
+    _tasks_done: int = 0
+    _errors: int = 0
+    _spans: int = 0
+
+    def add(self, spans: Iterable[Span], points: Iterable[GaugePoint]) -> None:
+        """Take in what was written since the last time."""
+        for span in spans:
+            if span.end_ns is None:
+                self._open[span.span_id] = span
+            else:
+                self._end(span, span.end_ns)
+            is_root = span.operation == semconv.INVOKE_WORKFLOW
+            if is_root and (self._root is None or self._root.span_id == span.span_id):
+                self._root = span
+        self._add_points(points)
+
+    def _end(self, span: Span, end_ns: int) -> None:
+        self._open.pop(span.span_id, None)
+        self._nodes_of.pop(span.span_id, None)
+        self._spans += 1
+        self._errors += span.is_error
+        if span.operation == semconv.NODE and span.parent_id in self._open:
+            self._nodes_of[span.parent_id] = end_ns
+        elif span.operation == semconv.TASK:
+            self._tasks_done += 1
+        elif span.operation == semconv.CHAT:
+            tokens = span.attributes.get(Attr.OUTPUT_TOKENS)
+            self._llm.append((end_ns, tokens if isinstance(tokens, int) else 0))
+            self._latencies.append(end_ns - span.start_ns)
+        elif span.operation == semconv.GIT and Attr.GIT_PART not in span.attributes:
+            self._git.append(end_ns)
+
+    def _add_points(self, points: Iterable[GaugePoint]) -> None:
+        counts: dict[int, dict[str, int]] = {}
+        for point in points:
+            if point.name == Metric.QUEUE_DEPTH:
+                state = str(point.attributes.get(Attr.TASK_STATE))
+                counts.setdefault(point.at_ns, {})[state] = int(point.value)
+        for at_ns, by_state in sorted(counts.items()):
+            ready, active, waiting = (by_state.get(s, 0) for s in ("ready", "active", "waiting"))
+            self._queue.append(Queue(at_ns, ready, active, waiting))
+
+    def now(self, at_ns: int) -> Now:
+        """Return what goes on at an instant that is not before what was taken in."""
+        while self._llm and self._llm[0][0] < at_ns - MINUTE_NS:
+            self._llm.popleft()
+        while self._git and self._git[0] < at_ns - MINUTE_NS:
+            self._git.popleft()
+        root = self._root
+        ended = None if root is None else root.end_ns
+        latencies = sorted(self._latencies)
+        return Now(
+            at_ns=at_ns,
+            name="" if root is None else root.name.partition(" ")[2],
+            started_ns=0 if root is None else root.start_ns,
+            ended_ns=ended,
+            outcome=None if root is None or ended is None else root.outcome,
+            loop=self._index(semconv.LOOP, Attr.LOOP_INDEX),
+            superstep=self._index(semconv.SUPERSTEP, Attr.SUPERSTEP_INDEX),
+            doing=tuple(sorted(self._doing(), key=_working_first)),
+            queue=tuple(self._queue),
+            llm_in_flight=sum(1 for s in self._open.values() if s.operation == semconv.CHAT),
+            llm_a_minute=len(self._llm),
+            tokens_a_minute=sum(tokens for _, tokens in self._llm),
+            git_a_minute=len(self._git),
+            llm_median_ns=latencies[len(latencies) // 2] if latencies else None,
+            tasks_done=self._tasks_done,
+            errors=self._errors,
+            spans=self._spans,
+        )
+
+    def _index(self, operation: str, key: str) -> int:
+        found = [s.attributes.get(key) for s in self._open.values() if s.operation == operation]
+        return max((int(i) for i in found if isinstance(i, int)), default=-1) + 1
+
+    def _doing(self) -> Iterator[Doing]:
+        children: dict[str, list[Span]] = {}
+        for span in self._open.values():
+            if span.parent_id is not None:
+                children.setdefault(span.parent_id, []).append(span)
+        units = [s for s in self._open.values() if s.operation == semconv.TASK]
+        of_tasks = {child.span_id for unit in units for child in children.get(unit.span_id, ())}
+        units += [
+            s
+            for s in self._open.values()
+            if s.operation == semconv.NODE
+            and s.span_id not in of_tasks
+            and not self._is_within(s, semconv.NODE)
+        ]
+        busy = {u.span_id for u in units if u.operation == semconv.NODE or u.span_id in children}
+        for unit in units:
+            if unit.span_id in busy:
+                yield from _leaves(unit, children)
+            else:
+                yield self._waiting(unit, [u for u in units if u.span_id in busy])
+
+    def _is_within(self, span: Span, operation: str) -> bool:
+        above = self._open.get(span.parent_id or "")
+        while above is not None:
+            if above.operation == operation:
+                return True
+            above = self._open.get(above.parent_id or "")
+        return False
+
+    def _waiting(self, task: Span, busy: list[Span]) -> Doing:
+        ended_ns = self._nodes_of.get(task.span_id)
+        siblings = tuple(_who(u) for u in busy if u.parent_id == task.parent_id)
+        what = semconv.QUEUE if ended_ns is None else semconv.BARRIER
+        since_ns = task.start_ns if ended_ns is None else ended_ns
+        return Doing(_who(task), f"wait {what}", semconv.WAITING, siblings, since_ns, task.start_ns)
+
+
+def _leaves(unit: Span, children: dict[str, list[Span]]) -> Iterator[Doing]:
+    stack = [unit]
+    while stack:
+        span = stack.pop()
+        # An LLM call says more than the request that it makes.
+        below = () if span.operation == semconv.CHAT else children.get(span.span_id, ())
+        stack.extend(below)
+        if not below:
+            waits = span.state == semconv.WAITING
+            on = span.text(Attr.WAIT_ON)
+            yield Doing(
+                who=_who(unit),
+                what=span.name,
+                state=semconv.WAITING if waits else semconv.WORKING,
+                on=() if on is None else (on,),
+                since_ns=span.start_ns,
+                started_ns=unit.start_ns,
+            )
+
+
+def _who(unit: Span) -> str:
+    return unit.text(Attr.TASK_ID) or unit.name.partition(" ")[2] or unit.name
+
+
+def _working_first(doing: Doing) -> tuple[bool, int, str]:
+    return doing.state != semconv.WORKING, doing.since_ns, doing.who

@@ -1,0 +1,275 @@
+"""What each worker slot did: busy with a job, or idle for one reason at a time.
+
+slot 0  ├── worker b ───────────────────────┤
+slot 1  ├── worker a ──┤░░░ held: c ░░░░░░░░░   c could have started here
+slot 2  ├─ worker d ─┤░░░ dependency ░░░░░░░░   e needs b
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .. import semconv
+from .assignment import Spell, assign
+from .clip import Key
+from .exclusive import exclusive
+from .intervals import Interval, union, without
+from .jobs import Job
+from .outline import Outline
+from .tally import IDLE, NO_WORK, Breakdown, breakdown_of, together
+
+_COUNTED: Final = (semconv.QUEUE, semconv.CONSUMER, semconv.HELD, semconv.CYCLE)
+"""Each task that waits for one of these keeps one idle slot from being used; in this order."""
+
+# What an instant may be, besides: whether any task has open dependencies, and so on.
+_OPEN: Final = "open dependencies"
+_UNKNOWN: Final = "barrier, dependencies unknown"
+_CONTROL: Final = "a node that runs alone"
+_CHAIN: Final = "a job that had to wait for others"
+_JOBS: Final = "any job"
+_CHECKPOINT: Final = "checkpoint between jobs"
+_READER: Final = "consumer between jobs"
+_BETWEEN: Final = (
+    (semconv.WAITING, semconv.CHECKPOINT),
+    (semconv.WAITING, semconv.CONSUMER),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A stretch in which a number of slots were idle for one reason."""
+
+    start_ns: int
+    end_ns: int
+    state: str
+    category: str
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One slot over the run's wall clock; its breakdown adds up to the wall."""
+
+    number: int
+    spells: tuple[Spell, ...]
+    breakdown: Breakdown
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    """All slots.
+
+    Attributes:
+        total: adds up to slots x wall.
+        count: how many slots there are.
+        slots: those that were busy at least once, in order.
+        unused: all the others, together.
+        idle: why how many slots were idle when, by time.
+    """
+
+    total: Breakdown
+    count: int
+    slots: tuple[Slot, ...]
+    unused: Breakdown
+    idle: tuple[Idle, ...]
+
+    def idle_within(self, windows: Sequence[Interval], *categories: str) -> int:
+        """Return the idle slot time of some categories within disjoint intervals."""
+        ordered = sorted(windows)
+        ends = [end for _, end in ordered]
+        slot_ns = 0
+        for idle in self.idle:
+            if idle.category in categories:
+                near = range(
+                    bisect_right(ends, idle.start_ns), bisect_left(ordered, (idle.end_ns,))
+                )
+                for start, end in (ordered[n] for n in near):
+                    overlap = min(end, idle.end_ns) - max(start, idle.start_ns)
+                    slot_ns += idle.slots * overlap
+        return slot_ns
+
+
+def slot_view(outline: Outline) -> SlotView:
+    """Say of every slot at every instant what it did, or why it was idle."""
+    busy = assign(outline)
+    idle, unused, reasons = _idle(outline, busy)
+    slots = tuple(
+        _slot(outline, number, spells, idle[number]) for number, spells in enumerate(busy)
+    )
+    rest = breakdown_of(unused)
+    total = together((*(s.breakdown for s in slots), rest))
+    return SlotView(total, outline.slots, slots, rest, reasons)
+
+
+def _slot(outline: Outline, number: int, busy: list[Spell], idle: list[Spell]) -> Slot:
+    amounts: dict[Key, int] = {}
+    for spell in idle:
+        key = spell.state, spell.category
+        amounts[key] = amounts.get(key, 0) + spell.end_ns - spell.start_ns
+    worked = (
+        exclusive(outline, s.job.top, (s.start_ns, s.end_ns), outline.not_of(s.job))
+        for s in busy
+        if s.job is not None
+    )
+    spells = tuple(sorted((*busy, *idle), key=lambda s: s.start_ns))
+    return Slot(number, spells, together((*worked, breakdown_of(amounts))))
+
+
+def _idle(
+    outline: Outline, busy: list[list[Spell]]
+) -> tuple[list[list[Spell]], dict[Key, int], tuple[Idle, ...]]:
+    """Return the idle spells of each slot, what the slots that were never busy add up to, and why
+    how many slots were idle when."""
+    idle: list[list[Spell]] = [[] for _ in busy]
+    unused: dict[Key, int] = {}
+    reasons: list[Idle] = []
+    never_busy = outline.slots - len(busy)
+    for start, end, now, occupied in _segments(outline, busy):
+        free = [number for number in range(len(busy)) if number not in occupied]
+        supply = _reasons(now)
+        given = [supply.take() for _ in free]
+        for number, key in zip(free, given, strict=True):
+            _extend(idle[number], start, end, key)
+        slots = dict.fromkeys(given, 0)
+        for key in given:
+            slots[key] += 1
+        for key, count in supply.take_many(never_busy):
+            unused[key] = unused.get(key, 0) + count * (end - start)
+            slots[key] = slots.get(key, 0) + count
+        reasons.extend(Idle(start, end, *key, count) for key, count in slots.items())
+    return idle, unused, tuple(reasons)
+
+
+def _extend(spells: list[Spell], start: int, end: int, key: Key) -> None:
+    if spells and spells[-1].end_ns == start and (spells[-1].state, spells[-1].category) == key:
+        start = spells.pop().start_ns
+    spells.append(Spell(start, end, None, *key))
+
+
+class _Supply:
+    """Reasons, so many of each, and then one for all slots that are left."""
+
+    def __init__(self, counted: list[tuple[Key, int]], rest: Key) -> None:
+        self._counted = counted
+        self._rest = rest
+
+    def take(self) -> Key:
+        return next(self.take_many(1))[0]
+
+    def take_many(self, slots: int) -> Iterator[tuple[Key, int]]:
+        while slots and self._counted:
+            key, there = self._counted[0]
+            taken = min(there, slots)
+            if taken == there:
+                self._counted.pop(0)
+            else:
+                self._counted[0] = key, there - taken
+            slots -= taken
+            yield key, taken
+        if slots:
+            yield self._rest, slots
+
+
+def _reasons(now: dict[str, int]) -> _Supply:
+    counted = [((semconv.WAITING, c), now[c]) for c in _COUNTED if now.get(c)]
+    return _Supply(counted, _rest(now))
+
+
+def _rest(now: dict[str, int]) -> Key:
+    for condition, reason in (
+        (_OPEN, semconv.DEPENDENCY),
+        (_UNKNOWN, semconv.BARRIER),
+        (_CONTROL, semconv.CYCLE),
+        (_CHECKPOINT, semconv.CHECKPOINT),
+        (_READER, semconv.CONSUMER),
+        # The end of the plan: what still runs had to wait for others, and nothing else is left.
+        (_CHAIN, semconv.DEPENDENCY),
+    ):
+        if now.get(condition):
+            return semconv.WAITING, reason
+    return (IDLE, NO_WORK) if now.get(_JOBS) else (semconv.WORKING, semconv.FRAMEWORK)
+
+
+def _segments(
+    outline: Outline, busy: list[list[Spell]]
+) -> Iterator[tuple[int, int, dict[str, int], set[int]]]:
+    """Yield the stretches in which nothing changes: what goes on, and which slots are busy.
+
+    What is yielded is changed by the next step.
+    """
+    changes: list[tuple[int, int, str, int]] = []
+    earliest, latest = outline.wall
+
+    def note(name: str, start: int, end: int, slot: int = -1) -> None:
+        start, end = max(start, earliest), min(end, latest)
+        if start < end:
+            changes.extend(((start, 1, name, slot), (end, -1, name, slot)))
+
+    for name, (start, end) in _conditions(outline):
+        note(name, start, end)
+    for number, spells in enumerate(busy):
+        for spell in spells:
+            note("", spell.start_ns, spell.end_ns, number)
+    now: dict[str, int] = {}
+    occupied: set[int] = set()
+    at_ns = earliest
+    for instant, change, name, slot in [*sorted(changes), (latest, 0, "", -1)]:
+        if instant > at_ns:
+            yield at_ns, instant, now, occupied
+            at_ns = instant
+        if slot >= 0 and change > 0:
+            occupied.add(slot)
+        elif slot >= 0:
+            occupied.discard(slot)
+        else:
+            now[name] = now.get(name, 0) + change
+
+
+def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
+    for job in outline.jobs:
+        yield _OPEN, (job.planned_ns, job.deps_done_ns)
+        yield semconv.HELD, (job.deps_done_ns, job.released_ns)
+        yield semconv.CYCLE, (job.released_ns, job.scheduled_ns)
+        yield _JOBS, (job.scheduled_ns, job.barrier_ns)
+        if not job.is_worker:
+            yield _CONTROL, job.busy
+        if job.depends_on:
+            yield _CHAIN, job.busy
+        waiting = (job.scheduled_ns, job.started_ns)
+        holds = _waits(outline, job, semconv.CONSUMER, waiting)
+        for hold in holds:
+            yield semconv.CONSUMER, hold
+        for queued in without(waiting, holds):
+            yield semconv.QUEUE, queued
+    for superstep in outline.supersteps:
+        if not superstep.knows_dependencies and len(superstep.jobs) > 1:
+            ends = [j.ended_ns for j in superstep.jobs]
+            yield _UNKNOWN, (min(ends), max(ends))
+    for span in _between_jobs(outline):
+        name = _CHECKPOINT if outline.keys[span][1] == semconv.CHECKPOINT else _READER
+        yield name, outline.clipped[span]
+
+
+def _waits(outline: Outline, job: Job, category: str, within: Interval) -> list[Interval]:
+    ids = (c.span_id for c in outline.children(job.top))
+    found = (outline.clipped[i] for i in ids if _is_wait(outline, i, category))
+    return union((max(a, within[0]), min(b, within[1])) for a, b in found)
+
+
+def _between_jobs(outline: Outline) -> Iterator[str]:
+    """Yield the ids of the waits that are directly below the run, its loops and its supersteps."""
+    stack = [outline.root]
+    while stack:
+        span = stack.pop()
+        for child in outline.children(span):
+            if child.operation in (semconv.LOOP, semconv.SUPERSTEP):
+                stack.append(child)
+            elif outline.keys[child.span_id] in _BETWEEN:
+                yield child.span_id
+
+
+def _is_wait(outline: Outline, span_id: str, category: str) -> bool:
+    return outline.keys[span_id] == (semconv.WAITING, category)

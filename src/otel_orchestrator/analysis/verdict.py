@@ -1,0 +1,151 @@
+"""The verdict: which of the four suspects takes the time, how much, and what to do about it.
+
+The suspects are told apart like this, so that slowing one of them moves only its own measure:
+
+- *LLM latency* is judged by the typical worker: the median of what LLM calls take of a job's time
+  besides git. One straggler, a slow Director and slow git leave the median where it is.
+- *git* is judged by its share of the wall, whoever runs it: workers, and the Strategist who merges.
+- *superstep blocking* is judged by the slot time that held tasks cost while workers are at work:
+  the time of Director and Strategist is no part of that whole.
+- the *sequential cycle* is judged by the share of the wall in which Director and Strategist run
+  between and after workers and no worker can: their LLM calls included, their git not. The plan
+  that the run opens with does not count: nothing could have run before it.
+
+Where a slow LLM makes up nearly everything, the cycle's share tends to what the calls of Director
+and Strategist are of all calls in sequence: with few calls for each worker, both are supported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from .. import semconv
+from . import hypotheses
+from .accounting import Accounting
+from .findings import Case, Finding, unsure_of
+from .hypotheses import HELD_SHARE_OF_SLOTS, LLM_CATEGORIES
+from .phases import Phases, phases_of
+from .tally import Breakdown
+from .whatif import WhatIf, what_if
+
+EXPLANATIONS: Final[Mapping[str, str]] = {
+    "llm": (
+        "Supported if LLM calls, with rate limits and waits for a connection, take at least 50 % of"
+        " what the typical (median) worker's job takes besides git, and at least 10 % of the wall"
+        " or of slot time. Shares count the calls of workers: those of Director and Strategist"
+        " belong to the sequential cycle. Of the wall: along each superstep's straggler, and where"
+        " that queued, along what ran in its slot before."
+    ),
+    "git": (
+        "Supported if git takes at least 20 % of the wall, the upper end of the bet: that of"
+        " workers along the straggler as above, and that of Director and Strategist."
+    ),
+    "superstep": (
+        "Supported if tasks that could have started but for a barrier (held) cost at least 30 % of"
+        " the slots' time while workers are at work, and at least 10 % of all slot time. Its share"
+        " of the wall is 1 - (wall without barriers / wall), with as many calls of Director and"
+        " Strategist as there were: what those cost is the cycle's. Where dependencies are not"
+        " known, idle slots before a barrier are an upper bound."
+    ),
+    "cycle": (
+        "Supported if Director and Strategist, after the first workers, take at least 30 % of the"
+        " wall, without their git. Its share of slot time: their own slot, and the slots that were"
+        " idle meanwhile."
+    ),
+    "bets": (
+        "What was expected is what people bet on before anything was measured. Shares of slot time"
+        " (slots x wall) of the whole run: llm and git wherever they ran, held"
+        " and barrier as superstep synchronisation, and the rest, idle slots included."
+    ),
+}
+"""How each finding is made, by its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bet:
+    """A share that was bet on before anything was measured, and what was measured: slot time."""
+
+    key: str
+    low: float
+    high: float
+    measured: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether what was measured is within the bet."""
+        return self.low <= self.measured <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the run says of the four hypotheses.
+
+    Attributes:
+        doubt: why nothing can be told from this run, if so.
+        findings: in the order llm, git, superstep, cycle.
+        bets: llm, git, superstep, rest.
+        superstep_share: held and barrier in slot time, for the rule that more than 30 % makes
+            continuous dispatch worth it.
+        is_continuous_worth_it: whether that rule says so; None where dependencies are not known
+            and the upper bound is above 30 %.
+    """
+
+    doubt: str | None
+    findings: tuple[Finding, ...]
+    bets: tuple[Bet, ...]
+    superstep_share: float
+    is_continuous_worth_it: bool | None
+
+    def of(self, key: str) -> Finding:
+        """Return the finding on one hypothesis."""
+        return next(f for f in self.findings if f.key == key)
+
+
+def verdict(
+    accounting: Accounting, estimates: WhatIf | None = None, phases: Phases | None = None
+) -> Verdict:
+    """Judge a run.
+
+    Args:
+        accounting: of the run.
+        estimates, phases: of the run, if they have been worked out already.
+    """
+    outline = accounting.outline
+    phases = phases or phases_of(outline)
+    case = Case(accounting, phases, estimates or what_if(outline, phases), unsure_of(outline))
+    slots = accounting.slots.total
+    superstep = slots.share(semconv.HELD, semconv.BARRIER, state=semconv.WAITING)
+    return Verdict(
+        case.doubt(),
+        tuple(
+            judge(case)
+            for judge in (hypotheses.llm, hypotheses.git, hypotheses.superstep, hypotheses.sequence)
+        ),
+        _bets(slots, superstep),
+        superstep,
+        _is_worth_it(slots),
+    )
+
+
+_BETS: Final = (("llm", 0.60, 0.80), ("git", 0.10, 0.20), ("superstep", 0.05, 0.10))
+
+
+def _bets(slots: Breakdown, superstep: float) -> tuple[Bet, ...]:
+    measured = {
+        "llm": slots.share(*LLM_CATEGORIES),
+        "git": slots.share(semconv.GIT, state=semconv.WORKING),
+        "superstep": superstep,
+    }
+    rest = max(0.0, 1 - sum(measured.values())) if slots.whole_ns else 0.0
+    bets = (Bet(key, low, high, measured[key]) for key, low, high in _BETS)
+    return (*bets, Bet("rest", 0.05, 0.10, rest))
+
+
+def _is_worth_it(slots: Breakdown) -> bool | None:
+    held = slots.share(semconv.HELD, state=semconv.WAITING)
+    at_most = held + slots.share(semconv.BARRIER, state=semconv.WAITING)
+    if held <= HELD_SHARE_OF_SLOTS < at_most:
+        return None
+    return held > HELD_SHARE_OF_SLOTS

@@ -1,0 +1,272 @@
+"""What a change would save, before anybody makes it: each as a band, with what it assumes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from .. import semconv
+from ..model import Span
+from ..semconv import Attr
+from .calls import is_call
+from .continuous import dispatched
+from .jobs import Job, Superstep, by_start
+from .outline import Outline
+from .paper import Band, Estimate, Paper, Service, unknown
+from .phases import Phases, phases_of
+from .prompts import equal_prompts
+
+_PARALLEL_CALLS: Final = 2
+
+EXPLANATION: Final = (
+    "Measured service times, placed again on the slots: the order in which jobs are ready is what"
+    " is expected; the band also takes the longest chain first, service times up to 10 % off, the"
+    " bound that no order can beat, and 7 % more on either side. What is no job takes as long as it"
+    " took."
+)
+"""How estimates are made."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """All estimates for a run whose wall clock was `wall_ns`."""
+
+    wall_ns: int
+    estimates: tuple[Estimate, ...]
+
+    def named(self, name: str) -> Estimate:
+        """Return one of them."""
+        return next(e for e in self.estimates if e.name == name)
+
+
+def what_if(outline: Outline, phases: Phases | None = None) -> WhatIf:
+    """Estimate what each change would lead to."""
+    model = Paper(outline, phases or phases_of(outline))
+    estimates = (
+        *dispatched(model),
+        *_workers(model),
+        *_llm(model),
+        *_git(model),
+        _prompts_cached(model),
+        _director_overlapped(model),
+    )
+    return WhatIf(outline.wall_ns, estimates)
+
+
+def _workers(model: Paper) -> list[Estimate]:
+    slots = model.outline.slots
+    changes = (
+        ("workers_minus_1", "One worker fewer", slots - 1),
+        ("workers_plus_1", "One worker more", slots + 1),
+        ("workers_times_2", "Twice as many workers", slots * 2),
+    )
+    estimates = []
+    for name, title, count in changes:
+        if count < 1:
+            estimates.append(unknown(name, title, "there was only one worker"))
+            continue
+        told = f"{title}: {count} instead of {slots}"
+        if count > slots and model.outline.limit is None:
+            reason = "the number of workers was not limited, so nothing waited for a slot"
+            estimates.append(unknown(name, told, reason))
+        else:
+            assumptions = (
+                "the plan stays the same, and so does what runs in which superstep",
+                "tasks take as long as they took: neither the LLM nor the machine gets slower",
+            )
+            estimates.append(model.estimate(name, told, model.measured, count, assumptions))
+    return estimates
+
+
+def _llm(model: Paper) -> list[Estimate]:
+    phases, slots = model.phases, model.outline.slots
+    name, title = "llm_twice_as_fast", "LLM calls twice as fast"
+    if not any(s.ns(semconv.LLM, state=semconv.WORKING) for s in phases.served.values()):
+        reason = "no LLM call was recorded"
+        parallel = f"{_PARALLEL_CALLS} LLM calls of a node in parallel"
+        return [unknown(name, title, reason), unknown("llm_parallel", parallel, reason)]
+    faster = model.estimate(
+        name,
+        title,
+        _less(model, lambda j: phases.service(j).ns(semconv.LLM, state=semconv.WORKING) // 2),
+        slots,
+        ("every LLM call takes half as long, the Director's too", "back-off stays what it was"),
+    )
+    return [faster, _llm_parallel(model)]
+
+
+def _llm_parallel(model: Paper) -> Estimate:
+    def saved(job: Job, *, all_independent: bool) -> int:
+        chains = model.phases.called(job).chains
+        parts = [c for chain in chains for c in chain] if all_independent else map(sum, chains)
+        times = list(parts)
+        total = sum(times)
+        return total - max([-(-total // _PARALLEL_CALLS), *times])
+
+    slots = model.outline.slots
+    expected = model.estimate(
+        "llm_parallel",
+        f"{_PARALLEL_CALLS} LLM calls of a node in parallel",
+        _less(model, lambda j: saved(j, all_independent=False)),
+        slots,
+        (
+            "expected: the calls of one agent wait for each other, those of different agents and"
+            " those outside of agents do not",
+            "low: no call waits for another; high: every call waits for the one before it",
+        ),
+    )
+    best = _less(model, lambda j: saved(j, all_independent=True))
+    return _widened(model, expected, best, model.measured)
+
+
+def _git(model: Paper) -> list[Estimate]:
+    phases, slots = model.phases, model.outline.slots
+    if not any(s.ns(semconv.GIT) for s in phases.served.values()):
+        reason = "no git command was recorded"
+        return [
+            unknown("git_free", "git takes no time", reason),
+            unknown("git_batched", "git commands batched", reason),
+        ]
+    free = model.estimate(
+        "git_free",
+        "git takes no time",
+        _less(model, lambda j: phases.service(j).ns(semconv.GIT)),
+        slots,
+        ("an upper bound for every way of making git faster",),
+    )
+
+    def saved(job: Job) -> int:
+        return sum(sum(batch) - max(batch) for batch in phases.called(job).batches)
+
+    def saved_at_best(job: Job) -> int:
+        times = [t for batch in phases.called(job).batches for t in batch]
+        return sum(times) - max(times, default=0)
+
+    batched = model.estimate(
+        "git_batched",
+        "git commands batched",
+        _less(model, saved),
+        slots,
+        (
+            "git commands that follow on each other become one that takes as long as the longest",
+            "low: all git commands of a node become one; high: batching gains nothing",
+        ),
+    )
+    return [free, _widened(model, batched, _less(model, saved_at_best), model.measured)]
+
+
+def _prompts_cached(model: Paper) -> Estimate:
+    name, title = "prompts_cached", "Answers to equal prompts out of a cache"
+    clipped = model.outline.clipped
+    calls = [s for s in model.outline.run.spans if is_call(s) and s.span_id in clipped]
+    hashed = [s for s in calls if s.text(Attr.PROMPT_HASH) is not None]
+    if not hashed:
+        return unknown(name, title, "no LLM call carries a hash of its prompt")
+    groups = equal_prompts(hashed, lambda s: clipped[s.span_id])
+    saved = _durations(model, (s for g in groups for s in g.repeated))
+    at_best = saved | _durations(model, (s for g in groups for s in g.meanwhile))
+
+    def less(times: Mapping[str, int]) -> Service:
+        def saved(job: Job) -> int:
+            return sum(times.get(s.span_id, 0) for s in model.phases.called(job).llm)
+
+        return _less(model, saved)
+
+    expected = model.estimate(
+        name,
+        f"{title} ({len(saved)} of {len(hashed)} calls)",
+        less(saved),
+        model.outline.slots,
+        (
+            "a call whose prompt was answered before, in this run, takes no time",
+            "low: one whose prompt is just being answered takes none either",
+        ),
+    )
+    return _widened(model, expected, less(at_best))
+
+
+def _durations(model: Paper, spans: Iterable[Span]) -> dict[str, int]:
+    clipped = ((s.span_id, model.outline.clipped[s.span_id]) for s in spans)
+    return {span_id: end - start for span_id, (start, end) in clipped}
+
+
+def _director_overlapped(model: Paper) -> Estimate:
+    name, title = "director_overlapped", "The Director looks while workers work"
+    if (reason := model.why_not()) is not None:
+        return unknown(name, title, reason)
+    if not model.phases.middle:
+        return unknown(name, title, "no Director ran between workers")
+    head = _head(model.outline)
+    expected = careful = best = 0
+    for turn, alone in _turns_and_what_follows(model):
+        heads = sum(model.measured(j) for j in alone if j.name == head)
+        ends = [j.ended_ns for j in turn.slot_jobs]
+        starts = [j.scheduled_ns for j in turn.slot_jobs]
+        expected += min(heads, max(ends) - min(starts))
+        careful += min(heads, max(ends) - min(ends))
+        best += sum(model.measured(j) for j in alone)
+    wall = model.outline.wall_ns
+    return model.told(
+        name,
+        title,
+        wall - expected,
+        [wall - careful, wall - best],
+        (
+            f"{head} between two turns of workers runs beside the turn before it",
+            "low: the Strategist does, too; high: only while that turn's straggler still runs",
+            "what it decides does not change for not having seen everything",
+        ),
+    )
+
+
+def _turns_and_what_follows(model: Paper) -> list[tuple[Superstep, list[Job]]]:
+    """Return each turn but the last with the jobs between it and the next."""
+    middle = sorted(model.phases.middle, key=by_start)
+    starts = [j.started_ns for j in middle]
+    return [
+        (here, middle[bisect_left(starts, here.end_ns) : bisect_left(starts, there.start_ns)])
+        for here, there in pairwise(model.phases.turns)
+    ]
+
+
+def _head(outline: Outline) -> str:
+    """Return the name of the node that opens a loop."""
+    for span in outline.descendants(outline.root):
+        if span.name == semconv.LOOP and (head := span.text(Attr.LOOP_HEAD)) is not None:
+            return head
+    return outline.supersteps[0].jobs[0].name if outline.supersteps[0].jobs else ""
+
+
+def _all_jobs(model: Paper) -> list[Job]:
+    return [*model.phases.workers, *model.alone, *_others(model)]
+
+
+def _others(model: Paper) -> list[Job]:
+    return [j for t in model.phases.turns for j in t.slot_jobs if not j.is_worker]
+
+
+def _less(model: Paper, saved: Service) -> Service:
+    left = {j.span.span_id: max(0, model.measured(j) - saved(j)) for j in _all_jobs(model)}
+    return lambda job: left[job.span.span_id]
+
+
+def _widened(model: Paper, estimate: Estimate, *services: Service) -> Estimate:
+    """Let the band reach to what other service times would lead to."""
+    if estimate.band is None:
+        return estimate
+    bands = [
+        e.band
+        for e in (model.estimate("", "", service, model.outline.slots, ()) for service in services)
+        if e.band is not None
+    ]
+    band = Band(
+        min(estimate.band.low_ns, *(b.low_ns for b in bands)),
+        estimate.band.expected_ns,
+        max(estimate.band.high_ns, *(b.high_ns for b in bands)),
+    )
+    return Estimate(
+        estimate.name, estimate.title, band, estimate.saves, estimate.assumptions, estimate.reason
+    )

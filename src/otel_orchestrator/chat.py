@@ -1,0 +1,385 @@
+"""One logical chat call: its span, its attempts, its chunks and tokens, whoever makes it.
+
+LangChain, the OpenAI and Anthropic SDKs and `llm_call()` all begin their calls here, so that a call
+that passes several of them is one span, and its tokens are counted once. What decides is the
+identity of the call, never a switch for a whole context: a request is part of a call that is under
+way if that call's model object holds the client (`ChatCall.is_made_by`), or asks for the same
+model (`begin`); and `foreign_span` says whether another instrumentation made this call's span.
+Other instrumentations are told in their own words that a call has its span (`_announced`).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, set_span_in_context
+from opentelemetry.util.types import AttributeValue
+
+from . import content, metrics, prices, semconv, spans
+from ._guard import guarded
+from .semconv import Attr, Metric, Outcome
+from .spans import Operation
+
+_CALL_KEY: Final = otel_context.create_key("otel-orchestrator-chat-call")
+_SEQUENCE_KEY: Final = otel_context.create_key("otel-orchestrator-attempts")
+
+# A record in a histogram of the SDK's costs several microseconds, as much as all else that we do
+# for a chunk together: of a long stream an even choice of so many gaps is recorded.
+_GAPS_RECORDED: Final = 32
+_GAPS_KEPT: Final = 4096
+
+# How OpenLLMetry's instrumentations hear that a call has its span.
+_OPENLLMETRY_KEY: Final = "suppress_language_model_instrumentation"
+
+_CHAT_OPERATIONS: Final = frozenset({"chat", "generate_content", "text_completion"})
+_RECENT: Final[OrderedDict[str, None]] = OrderedDict()
+_RECENT_SIZE: Final = 1024
+
+
+class Sequence:
+    """The HTTP attempts of one request of a client: those that follow on each other."""
+
+    __slots__ = ("call", "previous", "retries")
+
+    def __init__(self, call: ChatCall) -> None:
+        self.call = call
+        self.retries = 0
+        self.previous: Any = None
+
+
+class ChatCall(Operation):
+    """A chat call under way, and what its attempts and chunks have told so far.
+
+    Attributes:
+        model_name: the model that was asked for.
+        owner: what makes the call: a LangChain model or an SDK's client; None by hand.
+        host: where its requests go, if that is known.
+        is_foreign: another instrumentation made the span, ends it, and counts the tokens.
+        part_of: the call that this is a part of, which gets all that this one learns.
+        usage: tokens by attribute.
+        seen_usage: the same, as read from below; counts where nobody says better.
+        response: attributes that the response told.
+        attempts: HTTP requests so far.
+        rate_limited_ns: waited after a 429 so far.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_gaps",
+        "_last_chunk_ns",
+        "answer",
+        "attempts",
+        "first_chunk_ns",
+        "has_inner_usage",
+        "host",
+        "is_foreign",
+        "model_name",
+        "outer",
+        "owner",
+        "part_of",
+        "rate_limited_ns",
+        "response",
+        "seen_usage",
+        "usage",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.model_name = ""
+        self.owner: Any = None
+        self.host: str | None = None
+        self.outer: ChatCall | None = None
+        self.part_of: ChatCall | None = None
+        self.is_foreign = False
+        self.has_inner_usage = False
+        self.first_chunk_ns = 0
+        self._last_chunk_ns = 0
+        self._chunks = 0
+        self._gaps: list[int] = []
+        self.usage: dict[str, int] = {}
+        self.seen_usage: dict[str, int] = {}
+        self.response: dict[str, AttributeValue] = {}
+        self.answer: content.Answer | None = None
+        self.attempts = 0
+        self.rate_limited_ns = 0
+
+    def is_made_by(self, client: Any) -> bool:
+        """Return whether the owner, a LangChain model, holds `client`: then it tells all itself."""
+        if self.owner is None or self.owner is client:
+            return False
+        held = dict(vars(self.owner))
+        held.update(getattr(self.owner, "__pydantic_private__", None) or {})
+        return any(
+            value is client or getattr(value, "_client", None) is client for value in held.values()
+        )
+
+    def attempted(self) -> None:
+        """Note that one more HTTP request is made for it."""
+        self.attempts += 1
+        if self.is_foreign and self.span.is_recording():
+            # Whoever made the span may end it before the stream is over, and with it the call.
+            self.span.set_attribute(Attr.LLM_ATTEMPTS, self.attempts)
+
+    def content_chunk(self) -> None:
+        """Note that a chunk with content came in: the first is what users wait for."""
+        now = time.time_ns()
+        if not self.first_chunk_ns:
+            self.first_chunk_ns = now
+        elif self._chunks < _GAPS_KEPT:
+            self._gaps.append(now - self._last_chunk_ns)
+        self._chunks += 1
+        self._last_chunk_ns = now
+
+    @property
+    def last_seen_ns(self) -> int:
+        """When it last gave a sign of life."""
+        return self._last_chunk_ns or self.start_ns
+
+    def end(
+        self,
+        outcome: Outcome = semconv.OK,
+        *,
+        error_type: str | None = None,
+        end_ns: int | None = None,
+    ) -> None:
+        """End the call; the span too, unless it is another's."""
+        if self.end_ns:
+            return
+        if outcome == semconv.ABANDONED and Attr.FINISH_REASONS in self.response:
+            outcome = semconv.OK  # who knows why the model stopped needs to read no further
+        if self.part_of is None and not self.is_foreign:
+            super().end(outcome, error_type=error_type, end_ns=end_ns)
+            return
+        self.end_ns = max(self.start_ns, spans.now_ns() if end_ns is None else end_ns)
+        with guarded("ending a chat call"):
+            if self.part_of is not None:
+                self._tell(self.part_of)
+            else:
+                self.response[Attr.OUTCOME] = outcome
+                self.finishing()
+            self.owner = self.outer = self.part_of = None
+
+    def _tell(self, whole: ChatCall) -> None:
+        """Give all that this part has learnt to the call that it is a part of."""
+        for key, count in (self.usage or self.seen_usage).items():
+            whole.seen_usage[key] = whole.seen_usage.get(key, 0) + count
+        whole.response.update(self.response)
+        whole.attempts += self.attempts
+        whole.rate_limited_ns += self.rate_limited_ns
+        whole.first_chunk_ns = whole.first_chunk_ns or self.first_chunk_ns
+        whole._last_chunk_ns = self._last_chunk_ns
+        whole._chunks += self._chunks
+        whole._gaps.extend(self._gaps)
+        whole.answer = self.answer
+        for category, waited_ns in (self._short_waits or {}).items():
+            whole.add_short_wait(category, waited_ns)
+
+    def finishing(self) -> None:
+        """Add what is only known at the end."""
+        values: dict[str, AttributeValue] = {**self.response}
+        if not self.is_foreign:
+            values.update(self._count_tokens())
+        else:
+            told = getattr(self.span, "attributes", None) or {}
+            if self.span.is_recording():
+                # Whose span it is counts the tokens, and says so only when it ends it, if at all.
+                usage = self.usage or self.seen_usage
+                values.update((k, v) for k, v in usage.items() if k not in told)
+            elif Attr.INPUT_TOKENS not in told:
+                self._count_tokens()
+        if self._chunks:
+            values[Attr.LLM_CHUNKS] = self._chunks
+            values[Attr.TIME_TO_FIRST_CHUNK] = (self.first_chunk_ns - self.start_ns) / 1e9
+        if self.attempts:
+            values[Attr.LLM_ATTEMPTS] = self.attempts
+        if self.rate_limited_ns:
+            values[Attr.LLM_RATE_LIMITED] = self.rate_limited_ns / 1e9
+        if self.answer is not None:
+            values.update(self.answer.attributes())
+        if self.span.is_recording():  # another's may have ended before
+            self.span.set_attributes(values)
+        self._measure()
+        _remember(self.response.get(Attr.RESPONSE_ID))
+        # The span's context may outlive the call; models, clients and outer calls must not.
+        self.owner = self.outer = None
+
+    def _count_tokens(self) -> dict[str, AttributeValue]:
+        usage = self.usage or self.seen_usage
+        # A model that only passes on what another chat call told has no tokens of its own.
+        if not usage or (self.has_inner_usage and not self.attempts):
+            return {}
+        outer = self.outer
+        while outer is not None:
+            outer.has_inner_usage = True
+            outer = outer.outer
+        for key, kind in ((Attr.INPUT_TOKENS, "input"), (Attr.OUTPUT_TOKENS, "output")):
+            if key in usage:
+                measured = {**self.measured, Attr.TOKEN_TYPE: kind}
+                metrics.record(Metric.TOKEN_USAGE, usage[key], measured, self.context)
+        values: dict[str, AttributeValue] = {**usage}
+        told = self.response.get(Attr.RESPONSE_MODEL)
+        cost = prices.cost_of((told, self.model_name), usage)
+        if cost is not None:
+            values[Attr.LLM_COST] = cost
+        return values
+
+    def _measure(self) -> None:
+        measured, context = self.measured, self.context
+        if self.first_chunk_ns and not self.is_foreign:
+            seconds = (self.first_chunk_ns - self.start_ns) / 1e9
+            metrics.record(Metric.LLM_TIME_TO_FIRST_CHUNK, seconds, measured, context)
+            gaps = self._gaps
+            for gap_ns in gaps[:: -(-len(gaps) // _GAPS_RECORDED) or 1]:
+                metrics.record(
+                    Metric.LLM_TIME_PER_OUTPUT_CHUNK, max(0, gap_ns) / 1e9, measured, context
+                )
+        if self.attempts:
+            metrics.record(Metric.LLM_ATTEMPTS, self.attempts, measured, context)
+        if self.rate_limited_ns:
+            metrics.record(Metric.LLM_RATE_LIMITED, self.rate_limited_ns / 1e9, measured, context)
+
+
+def begin(
+    model_name: str,
+    provider: str | None,
+    *,
+    owner: Any = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    prompt: Callable[[], content.Prompt] | None = None,
+    start_ns: int | None = None,
+) -> ChatCall | Operation:
+    """Start a chat call below the current context; its `context` is what it has to run in.
+
+    Inside of another call to the same model it is a part of that one: a request by which an SDK
+    does what a LangChain model or `llm_call()` says.
+
+    Args:
+        model_name: the model that is asked for.
+        provider: `gen_ai.provider.name`.
+        owner: the LangChain model or the client that makes the call.
+        attributes: further ones, such as the server's address.
+        prompt: what is sent, taken only where content is captured.
+        start_ns: a start in the past, wall clock.
+    """
+    measured: dict[str, AttributeValue] = {
+        Attr.OPERATION: semconv.CHAT,
+        Attr.REQUEST_MODEL: model_name,
+    }
+    if provider is not None:
+        measured[Attr.PROVIDER] = provider
+    values: dict[str, AttributeValue] = {**measured, **(attributes or {})}
+    if content.is_captured() and prompt is not None:
+        with guarded("recording a prompt"):
+            values.update(prompt().attributes())
+    outer = under_way()
+    foreign = None if outer is not None else foreign_span(model_name)
+    call: ChatCall | Operation
+    if outer is not None and outer.model_name == model_name:
+        call = ChatCall(outer.span, set_span_in_context(outer.span), spans.now_ns())
+        call.part_of = outer
+    elif foreign is not None:
+        call = _adopt(foreign, values, measured)
+    else:
+        call = spans.start(
+            f"{semconv.CHAT} {model_name}",
+            state=semconv.WORKING,
+            category=semconv.LLM,
+            kind=SpanKind.CLIENT,
+            attributes=values,
+            metric=Metric.LLM_DURATION,
+            measured=measured,
+            start_ns=start_ns,
+            make=ChatCall,
+        )
+    if isinstance(call, ChatCall):
+        call.model_name = model_name
+        call.owner = owner
+        call.outer = outer
+        host = values.get(Attr.SERVER_ADDRESS)
+        call.host = host if isinstance(host, str) else None
+        if content.is_captured():
+            call.answer = content.Answer()
+        if not call.is_foreign:
+            call.context = _announced(call.context)
+        call.context = otel_context.set_value(_CALL_KEY, call, call.context)
+        call.context = otel_context.set_value(_SEQUENCE_KEY, Sequence(call), call.context)
+    return call
+
+
+def _announced(context: Context) -> Context:
+    """Return `context`, in which other instrumentations make no second span for the call."""
+    context = otel_context.set_value(_OPENLLMETRY_KEY, True, context)
+    # OpenTelemetry's own have an object for it; the module is there if one of them is.
+    theirs = sys.modules.get("opentelemetry.util.genai.invocation")
+    key = getattr(theirs, "CLIENT_INFERENCE_CONTEXT_KEY", None)
+    make_data = getattr(theirs, "InferenceData", None)
+    if key is not None and make_data is not None:
+        context = otel_context.set_value(key, make_data(), context)
+    return context
+
+
+def _adopt(
+    span: Span, values: Mapping[str, AttributeValue], measured: Mapping[str, AttributeValue]
+) -> ChatCall:
+    """Return a call whose span is another instrumentation's, with our marks on it."""
+    told = getattr(span, "attributes", None) or {}
+    span.set_attributes({key: value for key, value in values.items() if key not in told})
+    span.set_attribute(Attr.STATE, semconv.WORKING)
+    span.set_attribute(Attr.CATEGORY, semconv.LLM)
+    if (run_id := spans.run_id_of()) is not None:
+        span.set_attribute(Attr.RUN_ID, run_id)
+    call = ChatCall(span, otel_context.get_current(), spans.now_ns(), None, measured)
+    call.is_foreign = True
+    return call
+
+
+def under_way(context: Context | None = None) -> ChatCall | None:
+    """Return the chat call that `context` (default: the current one) belongs to, while it lasts."""
+    call = otel_context.get_value(_CALL_KEY, context)
+    return call if isinstance(call, ChatCall) and not call.end_ns else None
+
+
+def category_of_http(context: Context | None = None) -> str:
+    """Return the category of an HTTP request in `context`: an LLM call's requests are its work."""
+    return semconv.HTTP if under_way(context) is None else semconv.LLM
+
+
+def sequence(context: Context | None = None) -> Sequence | None:
+    """Return the attempts that an HTTP request in `context` belongs to, if to any."""
+    found = otel_context.get_value(_SEQUENCE_KEY, context)
+    return found if isinstance(found, Sequence) and not found.call.end_ns else None
+
+
+def with_sequence(call: ChatCall) -> Context:
+    """Return the current context for one more request of a call that is under way."""
+    return otel_context.set_value(_SEQUENCE_KEY, Sequence(call))
+
+
+def foreign_span(model_name: str) -> Span | None:
+    """Return the current span, if it is another instrumentation's for this very call."""
+    span = trace.get_current_span()
+    told = getattr(span, "attributes", None)
+    if not told or told.get(Attr.OPERATION) not in _CHAT_OPERATIONS or not span.is_recording():
+        return None
+    scope = getattr(getattr(span, "instrumentation_scope", None), "name", None)
+    is_theirs = scope != metrics.SCOPE and told.get(Attr.REQUEST_MODEL) == model_name
+    return span if is_theirs else None
+
+
+def was_recorded(response_id: str) -> bool:
+    """Return whether a response has been recorded already; a thousand are remembered."""
+    return response_id in _RECENT
+
+
+def _remember(response_id: AttributeValue | None) -> None:
+    if isinstance(response_id, str):
+        _RECENT[response_id] = None
+        while len(_RECENT) > _RECENT_SIZE:
+            _RECENT.popitem(last=False)

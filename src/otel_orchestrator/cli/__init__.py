@@ -1,0 +1,80 @@
+"""The command line: each subcommand is a file of its own, loaded when it is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import Final
+
+import click
+
+from ..errors import OrchestratorError
+
+_TROUBLE: Final = 2
+_INTERRUPTED: Final = 130
+
+_COMMANDS: Final = {
+    "compare": "Say what got slower between two groups of runs, why, and how sure that is.",
+    "demo": "Run the reference orchestrator and report where its time went.",
+    "report": "Say where the time of a run went.",
+    "run": "Run a Python program with everything instrumented.",
+    "ship": "Send stored runs to an OTLP endpoint.",
+    "stack": "Check what the telemetry goes to.",
+    "watch": "Follow a run while it goes on.",
+    "runs": "List the runs on this machine.",
+}
+
+
+class _Lazy(click.Group):
+    """Loads a subcommand's module when it is called; listing them loads none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("otel-orchestrator"), prog_name="otel-orchestrator")
+def group() -> None:
+    """See where a multi-agent orchestrator works, where it waits, and for what."""
+
+
+def main() -> None:
+    """Run the command line; exit code 2 and one line on stderr for trouble."""
+    try:
+        code = group.main(standalone_mode=False, prog_name="otel-orchestrator")
+    except OrchestratorError as error:
+        if os.environ.get("OTEL_ORCHESTRATOR_DEBUG"):
+            raise
+        _fail(str(error), _TROUBLE)
+    except click.ClickException as error:
+        _fail(_said(error), _TROUBLE)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", _INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe went away, as `head` does; Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _said(error: click.ClickException) -> str:
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    return f"{message} Type: {context.command_path} --help" if context else message
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"otel-orchestrator: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,182 @@
+"""`otel-orchestrator compare`: what got slower between two groups of runs, why, and how sure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ..analysis.compare import compare
+from ..analysis.digest import Digest
+from ..analysis.rules import parse_rule, rules_with
+from ..errors import OrchestratorError
+from ..reports.compare import json as json_report
+from ..reports.compare import junit, markdown, text
+from ..reports.html import comparison as html_report
+from ..sources.baselines import encode
+from ..sources.groups import digests_of, find_group
+from ..sources.runfiles import default_folder
+from .files import check_free, write_whole
+from .progress import progress_over
+
+_PIPED_WIDTH: Final = 100
+_SHAPES: Final = {
+    "text": ".txt",
+    "markdown": ".md",
+    "junit": ".xml",
+    "json": ".json",
+    "html": ".html",
+}
+_PAGE: Final = Path("comparison.html")
+_WITH: Final = "--with"
+
+
+class _Command(click.Command):
+    """Lets `--with` take all words up to the next option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_spread(args)))
+
+
+def _spread(words: list[str]) -> Iterator[str]:
+    """Put `--with` before each of the words that follow it."""
+    is_candidate = False
+    for word in words:
+        if word.startswith("-"):
+            is_candidate = word == _WITH
+            if not is_candidate:
+                yield word
+        elif is_candidate:
+            yield from (_WITH, word)
+        else:
+            yield word
+
+
+@click.command(cls=_Command)
+@click.argument("base", nargs=-1, required=True)
+@click.option(_WITH, "candidate", multiple=True, metavar="CANDIDATE...", help="The runs after.")
+@click.option(
+    "--fail-on",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    help="Such as 'llm.mean>+10%' or 'wall>+5%,2s'; may be repeated.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 3 if it cannot be decided.")
+@click.option(
+    "--same-machine",
+    is_flag=True,
+    help="The runs are from one machine and session, whatever they say.",
+)
+@click.option(
+    "--format", "shape", type=click.Choice([s for s in _SHAPES if s != "html"]), default="text"
+)
+@click.option(
+    "--output",
+    "outputs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write to a file, too: .html, .md, .xml (JUnit), .json or .txt; may be repeated.",
+)
+@click.option("--html", is_flag=True, help=f"Write a page, too: {_PAGE}, or the --output for it.")
+@click.option(
+    "--save-baseline", type=click.Path(path_type=Path), help="Keep what BASE came to in a file."
+)
+@click.option("--force", is_flag=True, help="Overwrite files.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the run files are.")
+@click.option(
+    "--jaeger-url",
+    default="http://localhost:16686",
+    envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
+    help="Where traces are, and links to them lead.",
+)
+def command(
+    base: tuple[str, ...],
+    candidate: tuple[str, ...],
+    rules: tuple[str, ...],
+    strict: bool,
+    same_machine: bool,
+    shape: str,
+    outputs: tuple[Path, ...],
+    html: bool,
+    save_baseline: Path | None,
+    force: bool,
+    folder: Path | None,
+    jaeger_url: str,
+) -> int:
+    """Say what got slower from BASE to CANDIDATE, why, and how sure that is.
+
+    Each is one or more of: a run id or its beginning, a run file, a folder of them, label=NAME,
+    jaeger:label=NAME, the address of a trace, a baseline file. Exit code 0: no regression, or
+    undecided; 1: regression; 2: trouble.
+    """
+    if not candidate and save_baseline is None:
+        raise OrchestratorError(f"compare with what? Type {_WITH} and the runs after")
+    judged = rules_with(parse_rule(rule) for rule in rules)
+    shapes = {path: _shape_of(path) for path in outputs}
+    if html and candidate and "html" not in shapes.values():
+        shapes[_PAGE] = "html"
+    for path in (*shapes, *([save_baseline] if save_baseline else [])):
+        check_free(path, force=force)
+    before, after = _read(base, candidate, folder or default_folder(), jaeger_url)
+    if save_baseline is not None:
+        _write(save_baseline, encode(before))
+    if not candidate:
+        return 0
+    comparison = compare(before, after, judged, trusted=same_machine)
+
+    def rendered(shape: str, *, colour: bool = False) -> str:
+        jaeger = jaeger_url.rstrip("/")
+        if shape == "json":
+            return json_report.render(comparison, strict=strict, jaeger_url=jaeger)
+        if shape == "html":
+            return html_report.render(comparison, jaeger_url=jaeger)
+        if shape == "junit":
+            return junit.render(comparison, strict=strict)
+        if shape == "markdown":
+            return markdown.render(comparison, jaeger)
+        return text.render(comparison, width=_width(), colour=colour, jaeger_url=jaeger)
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    print(rendered(shape, colour=colour), end="")
+    for path, wanted in shapes.items():
+        _write(path, rendered(wanted))
+    return comparison.exit_code(strict=strict)
+
+
+def _read(
+    base: tuple[str, ...], candidate: tuple[str, ...], folder: Path, jaeger_url: str
+) -> tuple[list[Digest], list[Digest]]:
+    groups = [find_group(words, folder, jaeger_url) for words in (base, candidate)]
+    if in_both := groups[0].sources.keys() & groups[1].sources.keys():
+        raise OrchestratorError(f"{min(in_both)} is on both sides: leave it out of one")
+    sizes = [size for group in groups for size in group.sizes()]
+    with progress_over(f"Reading {len(sizes)} runs", sum(sizes)) as progress:
+        before, after = digests_of(groups, progress)
+    if again := {d.run_id for d in before} & {d.run_id for d in after}:
+        raise OrchestratorError(f"the run {min(again)} is on both sides: leave it out of one")
+    return before, after
+
+
+def _shape_of(path: Path) -> str:
+    shape = next((name for name, ending in _SHAPES.items() if path.suffix == ending), None)
+    if shape is None:
+        raise OrchestratorError(
+            f"--output {path}: its ending has to be one of {', '.join(_SHAPES.values())}"
+        )
+    return shape
+
+
+def _write(path: Path, content: str) -> None:
+    write_whole(path, content)
+    # What goes to stdout may be meant for a program.
+    print(f"Wrote {path}", file=sys.stderr)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns

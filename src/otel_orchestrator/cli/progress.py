@@ -1,0 +1,65 @@
+"""A progress bar on the terminal for reading what takes long; nothing for what does not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ..model import Run
+from ..reports.units import count
+
+_WORTH_A_BAR: Final = 20 * 2**20
+_WORTH_A_LINE: Final = 20_000
+
+
+@contextmanager
+def progress_of(path: Path) -> Iterator[Callable[[int], None] | None]:
+    """Give a function to call with the bytes read so far, if the file is large."""
+    size = path.stat().st_size if path.exists() else 0
+    with _bar(f"Reading {path.name}", size) as set_to:
+        yield set_to
+
+
+@contextmanager
+def progress_over(title: str, size: int) -> Iterator[Callable[[int], None] | None]:
+    """Give a function to call with the bytes of each part that is done, if there are many."""
+    with _bar(title, size) as set_to:
+        if set_to is None:
+            yield None
+            return
+        done = 0
+
+        def add(more: int) -> None:
+            nonlocal done
+            done += more
+            set_to(done)
+
+        yield add
+
+
+@contextmanager
+def analysing(run: Run) -> Iterator[None]:
+    """Say meanwhile that a run is being worked on, if it is large."""
+    if len(run.spans) < _WORTH_A_LINE or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"Working out {count(len(run.spans))} spans"):
+        yield
+
+
+@contextmanager
+def _bar(title: str, size: int) -> Iterator[Callable[[int], None] | None]:
+    if size < _WORTH_A_BAR or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        doing = bar.add_task(title, total=size)
+        yield lambda done: bar.update(doing, completed=done)

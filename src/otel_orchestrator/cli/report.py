@@ -1,0 +1,123 @@
+"""`otel-orchestrator report`: say where the time of a run went."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ..analysis.study import study
+from ..errors import OrchestratorError
+from ..model import Run
+from ..reports import html as html_report
+from ..reports import json as json_report
+from ..reports import perfetto
+from ..reports import text as text_report
+from ..sources.found import Source, find, read_one
+from ..sources.jaeger import Wanted
+from ..sources.runfiles import RunFile, default_folder
+from ..sources.uncollected import uncollected
+from .files import check_free, write_whole
+from .progress import analysing, progress_of
+
+_PIPED_WIDTH: Final = 100
+_HTML: Final = "html"
+_PERFETTO: Final = "perfetto"
+_FILES: Final = {_HTML: ".html", _PERFETTO: ".pftrace"}
+_HINTS: Final = {
+    _HTML: ": open it in a browser",
+    _PERFETTO: ": open it in https://ui.perfetto.dev, which reads it without uploading it",
+}
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--format", "shape", type=click.Choice(["text", "json", _PERFETTO]))
+@click.option("--html", is_flag=True, help="Write a page to look at: one file, without a server.")
+@click.option("--all", "everything", is_flag=True, help="Show every span, fold nothing.")
+@click.option("--explain", is_flag=True, help="Say how each number is made.")
+@click.option(
+    "--jaeger-url",
+    default=text_report.DEFAULT_JAEGER_URL,
+    envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
+    help="Where traces are, and links to them lead.",
+)
+@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the run files are.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write to a file.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@uncollected()
+def command(
+    run: str | None,
+    shape: str | None,
+    html: bool,
+    everything: bool,
+    explain: bool,
+    jaeger_url: str,
+    folder: Path | None,
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Say where the time of RUN went.
+
+    RUN is a run id or its beginning, a file, the address of a trace in Jaeger, jaeger:RUN-ID, or
+    the newest run if there is none.
+    """
+    if html and shape is not None:
+        raise OrchestratorError(f"--html or --format {shape}? Each is a report of its own")
+    shape = _HTML if html else shape or "text"
+    if output is not None:
+        check_free(output, force=force)
+    found = _read(find(run, folder or default_folder(), jaeger_url))
+    if output is None and shape in _FILES:
+        output = Path(_file_name(found.id) + _FILES[shape])
+        check_free(output, force=force)
+    jaeger_url = jaeger_url.rstrip("/")
+    content: str | bytes
+    with analysing(found):
+        told = study(found)
+        if shape == _PERFETTO:
+            content = perfetto.render(told)
+        elif shape == _HTML:
+            content = html_report.render(told, jaeger_url=jaeger_url)
+        elif shape == "json":
+            content = json_report.render(told)
+        else:
+            content = text_report.render(
+                told,
+                width=_width(),
+                colour=output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
+                everything=everything,
+                explain=explain,
+                jaeger_url=jaeger_url,
+            )
+    if output is None:
+        print(content, end="")
+    else:
+        write_whole(output, content)
+        print(f"Wrote {output}{_HINTS.get(shape, '')}")
+
+
+def make_report(file: RunFile, *, colour: bool) -> str:
+    """Read a run file and return its report for people."""
+    return text_report.render(study(_read(file)), width=_width(), colour=colour)
+
+
+def _read(source: Source) -> Run:
+    if isinstance(source, Wanted):
+        return read_one(source)
+    with progress_of(source.path) as progress:
+        return read_one(source, progress)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns
+
+
+def _file_name(run_id: str) -> str:
+    # The id may be anything that a file says it is.
+    return re.sub(r"[^\w.-]+", "_", run_id).lstrip(".")[:100] or "run"

@@ -1,0 +1,90 @@
+"""`otel-orchestrator stack`: is what the telemetry goes to in order?"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+
+import click
+
+from ..errors import OrchestratorError
+from .ship import set_variables
+
+_FAILED = 1
+_NONE = "none"
+_MARKS = {"ok": ("✓", "green"), "warning": ("!", "dark_orange"), "failed": ("✗", "bold red")}
+
+
+@click.group("stack")
+def command() -> None:
+    """Look after what the telemetry goes to."""
+
+
+@command.command()
+@click.option("--endpoint", metavar="URL", help="Default: OTEL_EXPORTER_OTLP_ENDPOINT.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["grpc", "http/protobuf"]),
+    help="Default: OTEL_EXPORTER_OTLP_PROTOCOL, else grpc.",
+)
+@click.option(
+    "--jaeger",
+    default="http://localhost:16686",
+    envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
+    show_default=True,
+    help="Or none.",
+)
+@click.option("--prometheus", default="http://localhost:9090", show_default=True, help="Or none.")
+@click.option("--grafana", default="http://localhost:3000", show_default=True, help="Or none.")
+@click.option("--format", "shape", type=click.Choice(["text", "json"]), default="text")
+def check(
+    endpoint: str | None,
+    protocol: str | None,
+    jaeger: str,
+    prometheus: str,
+    grafana: str,
+    shape: str,
+) -> int:
+    """Send a span and a count, look where they arrive, and say what to mend.
+
+    Exit code 0: all is well, or works. 1: something does not work. 2: the question makes no sense.
+    """
+    # Sending takes the writing half, with OpenTelemetry's SDK.
+    from ..stack_check import Addresses, check_stack
+
+    set_variables(endpoint, protocol)
+    addresses = Addresses(
+        _address("--jaeger", jaeger),
+        _address("--prometheus", prometheus),
+        _address("--grafana", grafana),
+    )
+    seen = []
+    for one in check_stack(addresses):
+        seen.append(one)
+        if shape == "text":
+            _print(one.part, one.standing, one.told, one.fix)
+    if shape == "json":
+        print(json.dumps({"format": 1, "checks": [asdict(one) for one in seen]}, indent=2))
+    return _FAILED if any(one.standing == "failed" for one in seen) else 0
+
+
+def _address(option: str, said: str) -> str | None:
+    if said == _NONE:
+        return None
+    if not said.startswith(("http://", "https://")):
+        raise OrchestratorError(f"{option} {said} is no URL. Type: {option} http://{said}, or none")
+    return said.rstrip("/")
+
+
+def _print(part: str, standing: str, told: str, fix: str | None) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    console = Console(no_color=not colour, highlight=False, soft_wrap=True)
+    mark, style = _MARKS[standing]
+    console.print(Text.assemble((f"{mark} ", style), (f"{part:<11}", "bold"), told))
+    if fix is not None:
+        console.print(Text(f"  {'':<11}{fix}", "bright_black"))

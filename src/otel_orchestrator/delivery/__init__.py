@@ -1,0 +1,1 @@
+"""Deliver run files: the run file is the spool, and beside it stands what was acknowledged."""

@@ -1,0 +1,140 @@
+"""The ledger beside a run file: how far each endpoint has acknowledged it.
+
+A run file only grows, and is sent in order. So what an endpoint has taken is one number, the bytes
+up to which it has acknowledged everything. `<run>.sent` gets a line for each acknowledged batch,
+`{"to": ..., "bytes": ..., "count": ..., "refused": ...}`; of an endpoint, the last line counts.
+
+A killed writer may leave half a line, or none for a batch that was taken: it is sent again then,
+and readers know a span by its id. Whoever sends holds the ledger's lock, so two never send the
+same batch at once, in whatever process they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes may send a batch twice, which readers forgive
+    fcntl = None  # type: ignore[assignment]
+
+SUFFIX: Final = ".sent"
+_LONGEST: Final = 64 * 2**10
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Sent:
+    """What an endpoint has of a run file.
+
+    Attributes:
+        bytes: everything before this offset was acknowledged, or refused for good.
+        count: how many spans, or exports of metrics, were acknowledged.
+        refused: how many the endpoint takes in no way, not even one by one.
+    """
+
+    bytes: int = 0
+    count: int = 0
+    refused: int = 0
+
+
+class Ledger:
+    """An open and locked ledger, as `open_ledger` gives it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._all = _parse(_content(descriptor))
+
+    def sent_to(self, endpoint: str) -> Sent | None:
+        """Return what an endpoint has; None if nothing was ever meant for it."""
+        return self._all.get(endpoint)
+
+    def note(self, endpoint: str, sent: Sent) -> None:
+        """Write what an endpoint has by now.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._all[endpoint] = sent
+        size = os.fstat(self._descriptor).st_size
+        lines = [_line(endpoint, sent)]
+        if size > _LONGEST:
+            size, lines = 0, [_line(to, has) for to, has in self._all.items()]
+            os.ftruncate(self._descriptor, 0)
+        data = "".join(lines).encode()
+        if os.write(self._descriptor, data) < len(data):  # a full disk: leave no half line behind
+            os.ftruncate(self._descriptor, size)
+
+
+@contextmanager
+def open_ledger(run_file: Path, patience_s: float = 0.5) -> Iterator[Ledger]:
+    """Open the ledger of a run file, made if missing, for this process and thread alone.
+
+    Args:
+        run_file: whose ledger.
+        patience_s: how long to wait for somebody else who is sending this file.
+
+    Raises:
+        BlockingIOError: somebody else is still sending it then.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path_of(run_file), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        _lock(descriptor, patience_s)
+        yield Ledger(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, patience_s: float) -> None:
+    until = time.monotonic() + patience_s
+    while fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.01)
+
+
+def path_of(run_file: Path) -> Path:
+    """Return where the ledger of a run file is."""
+    return run_file.with_suffix(SUFFIX)
+
+
+def owed_to(run_file: Path) -> dict[str, int]:
+    """Return how many bytes of a run file each endpoint that it was meant for does not have yet."""
+    try:
+        content, size = path_of(run_file).read_bytes(), run_file.stat().st_size
+    except OSError:
+        return {}
+    owed = {endpoint: size - sent.bytes for endpoint, sent in _parse(content).items()}
+    return {endpoint: count for endpoint, count in owed.items() if count > 0}
+
+
+def _content(descriptor: int) -> bytes:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return os.read(descriptor, 4 * _LONGEST)
+
+
+def _parse(content: bytes) -> dict[str, Sent]:
+    found: dict[str, Sent] = {}
+    for line in content.splitlines():
+        try:
+            said: Any = json.loads(line)
+            found[str(said["to"])] = Sent(*(int(said[k]) for k in ("bytes", "count", "refused")))
+        except (ValueError, KeyError, TypeError):
+            continue  # torn: what it acknowledged is sent again
+    return found
+
+
+def _line(endpoint: str, sent: Sent) -> str:
+    said = {"to": endpoint, "bytes": sent.bytes, "count": sent.count, "refused": sent.refused}
+    return json.dumps(said, separators=(",", ":")) + "\n"

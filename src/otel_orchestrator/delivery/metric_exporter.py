@@ -1,0 +1,179 @@
+"""Metrics that the endpoint does not take are kept in the run file of the process, and sent later.
+
+Histograms go as deltas, so one that is lost is a hole for ever. In the ordinary case nothing is
+written; after a failure everything goes through the file until it is empty, in order, for a
+Collector that adds deltas up drops what comes late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+
+from .._guard import guarded, log_once_a_minute
+from .ledger import Ledger, Sent, open_ledger, owed_to
+from .sending import NOTHING, UnreachableError
+from .stored_metrics import read_metrics
+
+_EMPTY: Final = MetricsData([])
+
+
+def metrics_of(endpoint: str) -> str:
+    """Return the name that ledgers have for an endpoint's metrics."""
+    return f"{endpoint} (metrics)"
+
+
+class StoringMetricExporter(MetricExporter):
+    """Stands before an exporter, and keeps what that cannot send.
+
+    Args:
+        inner: sends.
+        endpoint: the name of the endpoint in ledgers.
+        folder: the run files; what earlier processes left in them is sent, too.
+        store: writes metrics to the process's run file and returns which that is; calls what it is
+            given with the file and its size before.
+        is_ending: whether the process ends, and has no time for a dead endpoint.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        endpoint: str,
+        folder: Path,
+        store: Callable[[MetricsData, Callable[[Path, int], None]], Path | None],
+        is_ending: Callable[[], bool],
+    ) -> None:
+        super().__init__(
+            preferred_temporality=inner._preferred_temporality,
+            preferred_aggregation=inner._preferred_aggregation,
+        )
+        self._inner = inner
+        self._name = metrics_of(endpoint)
+        self._folder = folder
+        self._store = store
+        self._is_ending = is_ending
+        self._owed: set[Path] | None = None  # run files; None before the first look
+        self._is_down = False
+        self._in_flight: MetricsData | None = None
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        """Send metrics, or keep them; what is kept counts as taken."""
+        if self._owed is None:
+            self._owed = _owed_in(self._folder, self._name)
+        if not self._owed:
+            self._in_flight = metrics_data
+            try:
+                self._send(metrics_data)
+                return MetricExportResult.SUCCESS
+            except UnreachableError:
+                self._is_down = True
+            finally:
+                self._in_flight = None
+        if not self._keep(metrics_data):
+            return MetricExportResult.FAILURE
+        # At the end nobody waits for an endpoint that was dead a moment ago.
+        if not (self._is_down and self._is_ending()):
+            self._send_stored(self._owed)
+        return MetricExportResult.SUCCESS
+
+    def keep_in_flight(self) -> None:
+        """Keep what is being sent: the process ends before the endpoint has answered."""
+        in_flight = self._in_flight
+        if in_flight is not None:
+            self._keep(in_flight)
+
+    def _keep(self, metrics_data: MetricsData) -> bool:
+        assert self._owed is not None
+        with guarded("keeping metrics that could not be sent"):
+            run_file = self._store(metrics_data, self._note_debt)
+            if run_file is not None:
+                self._owed.add(run_file)
+                return True
+        log_once_a_minute("metrics lost", "metrics are lost: neither sent nor stored")
+        return False
+
+    def _note_debt(self, run_file: Path, size: int) -> None:
+        with suppress(OSError), open_ledger(run_file) as ledger:
+            if ledger.sent_to(self._name) is None:
+                ledger.note(self._name, Sent(size))
+
+    def _send_stored(self, run_files: set[Path]) -> None:
+        with guarded("sending stored metrics"):
+            try:
+                for run_file in sorted(run_files, key=_changed):
+                    with suppress(BlockingIOError), open_ledger(run_file) as ledger:
+                        send_stored_metrics(ledger, run_file, self._name, self._send)
+                        run_files.discard(run_file)
+                self._is_down = False
+            except UnreachableError:
+                self._is_down = True
+            except OSError as error:
+                run_files.clear()
+                log_once_a_minute(
+                    "stored metrics", "stored metrics cannot be read: %s", error.strerror
+                )
+
+    def _send(self, metrics_data: MetricsData) -> int:
+        return export_metrics(self._inner, metrics_data)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Flush the exporter."""
+        return bool(self._inner.force_flush(timeout_millis))
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """End the exporter."""
+        self._inner.shutdown(timeout_millis, **kwargs)
+
+
+def send_stored_metrics(
+    ledger: Ledger, run_file: Path, name: str, send: Callable[[MetricsData], int]
+) -> Sent:
+    """Send the metrics that are kept in a run file, and note each that is taken.
+
+    Raises:
+        UnreachableError: the endpoint takes nothing; what it took before is noted.
+        OSError: the file cannot be read.
+    """
+    sent = ledger.sent_to(name) or NOTHING
+    end = run_file.stat().st_size
+    while (found := read_metrics(run_file, sent.bytes, end)) is not None:
+        at, data = found
+        refused = 0 if data is None else send(data)
+        taken = 0 if data is None else 1 - refused
+        sent = Sent(at, sent.count + taken, sent.refused + refused)
+        if data is not None or at == end:
+            with suppress(OSError):
+                ledger.note(name, sent)
+    return sent
+
+
+def export_metrics(exporter: MetricExporter, metrics_data: MetricsData) -> int:
+    """Export metrics; return 1 if the endpoint refuses just these, else 0.
+
+    Raises:
+        UnreachableError: it takes nothing at all.
+    """
+    if exporter.export(metrics_data) is MetricExportResult.SUCCESS:
+        return 0
+    if exporter.export(_EMPTY) is not MetricExportResult.SUCCESS:
+        raise UnreachableError
+    return 0 if exporter.export(metrics_data) is MetricExportResult.SUCCESS else 1
+
+
+def _owed_in(folder: Path, name: str) -> set[Path]:
+    with guarded("looking for metrics that earlier programs could not send"):
+        return {path for path in folder.glob("*.jsonl") if name in owed_to(path)}
+    return set()
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,103 @@
+"""Send a run file to an endpoint, from where the endpoint's acknowledgements end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from opentelemetry import context as context_api
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from .ledger import Ledger, Sent
+from .stored import Batch, read_batch
+
+NOTHING: Final = Sent()
+
+
+class UnreachableError(Exception):
+    """The endpoint takes nothing now, whatever it is."""
+
+
+def send_stored(
+    ledger: Ledger,
+    run_file: Path,
+    endpoint: str,
+    exporter: SpanExporter,
+    *,
+    known: Sent = NOTHING,
+    end: int,
+    held: Callable[[int], Batch | None] | None = None,
+    progress: Callable[[Sent, int], None],
+) -> Sent:
+    """Send what an endpoint does not have yet of a run file, and note each batch that it takes.
+
+    Args:
+        ledger: the run file's, open.
+        run_file: what to send.
+        endpoint: the name under which the ledger knows where `exporter` sends to.
+        exporter: sends.
+        known: what the endpoint has as far as the caller knows, should the ledger know less.
+        end: the offset to stop at.
+        held: gives the batch that starts at an offset if it is still in memory, so that it need
+            not be read.
+        progress: called after each batch, with what the endpoint has by now and the number of
+            spans in the batch.
+
+    Returns:
+        What the endpoint has by now.
+
+    Raises:
+        UnreachableError: the endpoint takes nothing; what it took before is noted.
+        OSError: the file cannot be read.
+    """
+    sent = max(ledger.sent_to(endpoint) or NOTHING, known)
+    while sent.bytes < end:
+        batch = (held and held(sent.bytes)) or read_batch(run_file, sent.bytes, end)
+        if batch is None:
+            break
+        refused = export(exporter, batch.spans)
+        taken = sent.count + len(batch.spans) - refused
+        sent = Sent(batch.end, taken, sent.refused + refused)
+        with suppress(OSError):  # a full disk: then the next one to send it sends some twice
+            ledger.note(endpoint, sent)
+        progress(sent, len(batch.spans))
+    return sent
+
+
+def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
+    """Export spans, in parts if the endpoint does not take them together.
+
+    An exporter does not tell a dead endpoint from one that refuses a batch, for its size say. So
+    an empty batch is sent after a failure: if that is taken, it is the batch.
+
+    Returns:
+        How many spans the endpoint refuses even one by one.
+
+    Raises:
+        UnreachableError: it does not even take an empty batch.
+    """
+    if not spans or _is_taken(exporter, spans):
+        return 0
+    if not _is_taken(exporter, ()):
+        raise UnreachableError
+    if len(spans) == 1:
+        return 0 if _is_taken(exporter, spans) else 1
+    middle = len(spans) // 2
+    return export(exporter, spans[:middle]) + export(exporter, spans[middle:])
+
+
+_UNTRACED: Final = context_api._SUPPRESS_INSTRUMENTATION_KEY
+
+
+def _is_taken(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> bool:
+    # As OpenTelemetry's own batch processor does: sending spans must not make any.
+    token = context_api.attach(context_api.set_value(_UNTRACED, True))
+    try:
+        return exporter.export(spans) is SpanExportResult.SUCCESS
+    except Exception:  # a defect of the exporter's must not end the thread that sends
+        return False
+    finally:
+        context_api.detach(token)

@@ -1,0 +1,112 @@
+"""Replace a function of somebody else's class or module, and put the very same one back."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .._guard import guarded, logger
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One replaced attribute: where it stands, what we put there, and what stood there."""
+
+    owner: Any
+    name: str
+    ours: Any
+    original: Any
+    was_inherited: bool
+
+
+class Around:
+    """What is put around one call: entered before it, left after it, then told what it gave.
+
+    Attributes:
+        args, kwargs: what the call goes on with.
+    """
+
+    __slots__ = ("args", "kwargs")
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+    def __enter__(self) -> None:
+        raise NotImplementedError
+
+    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+        raise NotImplementedError
+
+    def gave(self, result: Any) -> None:
+        """See what the call gave."""
+        raise NotImplementedError
+
+
+def around(enter: Callable[..., Around | None], original: Any) -> Any:
+    """Return `original`, a function or a coroutine function, with something around its calls.
+
+    Args:
+        enter: makes that from a call's arguments; None leaves the call alone.
+        original: what is called.
+    """
+    wrapper: Any
+    if inspect.iscoroutinefunction(original):
+
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            entered = _entered(enter, args, kwargs)
+            if entered is None:
+                return await original(*args, **kwargs)
+            with entered:
+                result = await original(*entered.args, **entered.kwargs)
+            entered.gave(result)
+            return result
+
+    else:
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            entered = _entered(enter, args, kwargs)
+            if entered is None:
+                return original(*args, **kwargs)
+            with entered:
+                result = original(*entered.args, **entered.kwargs)
+            entered.gave(result)
+            return result
+
+    return functools.wraps(original)(wrapper)
+
+
+def _entered(
+    enter: Callable[..., Around | None], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Around | None:
+    with guarded("looking at a call"):
+        return enter(*args, **kwargs)
+    return None
+
+
+def patch(owner: Any, name: str, replace: Callable[[Any], Any]) -> Patch:
+    """Set `owner.name` to `replace(original)`."""
+    # By its owner: what wrapt has put there before us has to be told that it is called as a method.
+    ours = replace(getattr(owner, name))
+    was_inherited = name not in vars(owner)
+    original = None if was_inherited else vars(owner)[name]
+    setattr(owner, name, ours)
+    return Patch(owner, name, ours, original, was_inherited)
+
+
+def unpatch(patches: Iterable[Patch]) -> None:
+    """Undo patches; one that somebody else has wrapped since is left alone and said."""
+    for p in patches:
+        if vars(p.owner).get(p.name) is not p.ours:
+            logger.warning(
+                "%s.%s was wrapped again by somebody else, so it is left as it is",
+                getattr(p.owner, "__qualname__", getattr(p.owner, "__name__", p.owner)),
+                p.name,
+            )
+        elif p.was_inherited:
+            delattr(p.owner, p.name)
+        else:
+            setattr(p.owner, p.name, p.original)

@@ -1,0 +1,194 @@
+"""What the OpenAI and the Anthropic SDK have in common: both are made by one generator.
+
+Every call of theirs, be it `create`, `parse`, `stream`, raw or streaming responses, of the main or
+the beta resources, goes through the client's public `request`: that is the one method that is
+wrapped. A streamed answer goes on after it: the chunks are seen where the SDK's `Stream` is
+iterated, and where the body of the response is closed or dropped the call is over at the latest.
+The call is found again by the response's own `extensions`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.util.types import AttributeValue
+
+from .. import chat, content
+from .._guard import guarded
+from ..chat import ChatCall
+from ..semconv import Attr
+from ..spans import attached
+from ._following import Following, Step
+from ._patching import Around, Patch, around, patch, unpatch
+from ._prompts import prompt_hash
+from ._providers import forget_llm_options
+
+_OPTIONS: Final = 2
+"""Where the request's options stand among the arguments of `client.request(cast_to, options)`."""
+_SAMPLING: Final = (
+    ("max_tokens", Attr.REQUEST_MAX_TOKENS),
+    ("max_completion_tokens", Attr.REQUEST_MAX_TOKENS),
+    ("max_output_tokens", Attr.REQUEST_MAX_TOKENS),
+    ("temperature", Attr.REQUEST_TEMPERATURE),
+    ("top_p", Attr.REQUEST_TOP_P),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one API's requests and answers are read.
+
+    Attributes:
+        paths: where chat requests go, relative to the client's base URL.
+        prompt: the names of the messages and of the instructions in a request's body.
+        provider: tells `gen_ai.provider.name` from the client.
+        read_whole: reads a whole answer, a model or decoded JSON, into the call.
+        read_chunk: reads a chunk of a streamed answer; the hot path.
+    """
+
+    paths: frozenset[str]
+    prompt: tuple[str, str]
+    provider: Callable[[Any], str]
+    read_whole: Callable[[ChatCall, Any], None]
+    read_chunk: Callable[[ChatCall, Any], None]
+
+
+Dialects = tuple[Dialect, ...]
+
+
+def instrument(
+    clients: tuple[Any, Any], streams: tuple[Any, Any], dialects: Dialects
+) -> tuple[Patch, ...]:
+    """Wrap a sync and an async client class and the classes of their streams."""
+    made = []
+    for client in clients:
+        # Sister classes, such as the clients for Bedrock, inherit `request` from the same base.
+        owner = next(c for c in client.__mro__ if "request" in vars(c))
+        enter = functools.partial(_enter, dialects)
+        made.append(patch(owner, "request", functools.partial(around, enter)))
+    stream, async_stream = streams
+    for owner, name, replace in (
+        (stream, "__iter__", functools.partial(_iterated, Following.items)),
+        (stream, "__next__", functools.partial(around, _step)),
+        (async_stream, "__aiter__", functools.partial(_iterated, Following.async_items)),
+        (async_stream, "__anext__", functools.partial(around, _step)),
+    ):
+        made.append(patch(owner, name, replace))
+    return tuple(made)
+
+
+def uninstrument(patches: Iterable[Patch]) -> None:
+    """Put everything back."""
+    unpatch(patches)
+    forget_llm_options()
+
+
+class _Entry(Around):
+    """A request about to be made: its call, and the arguments it goes on with."""
+
+    __slots__ = ("_attached", "call", "context", "dialect")
+
+    def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        super().__init__(args, dict(kwargs))
+        self.call: ChatCall | None = None
+        self.dialect: Dialect | None = None
+        self.context = Context()
+
+    def __enter__(self) -> None:
+        self._attached = attached(self.context)
+        self._attached.__enter__()
+
+    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+        self._attached.__exit__()
+        if error is not None and self.call is not None:
+            self.call.fail(error)
+
+    def gave(self, result: Any) -> None:
+        """End the call, or let it go on in the stream that the request gave."""
+        call, dialect = self.call, self.dialect
+        if call is None or dialect is None:
+            return
+        with guarded("reading an answer"):
+            if Following.start(call, result, dialect.read_whole, dialect.read_chunk):
+                return
+        call.end()
+
+
+def _enter(dialects: Dialects, *args: Any, **kwargs: Any) -> _Entry | None:
+    client = args[0]
+    options: Any = args[_OPTIONS] if len(args) > _OPTIONS else kwargs.get("options")
+    if str(getattr(options, "method", "")).lower() != "post":
+        return None
+    path = str(options.url).partition("?")[0]
+    dialect = next((d for d in dialects if path in d.paths), None)
+    if dialect is None:
+        return None
+    entry = _Entry(args, kwargs)
+    outer = chat.under_way()
+    if outer is not None and outer.is_made_by(client):
+        entry.context = chat.with_sequence(outer)
+    else:
+        entry.call = _begin(client, dialect, options)
+        if entry.call is None:
+            return None
+        entry.dialect = dialect
+        entry.context = entry.call.context
+    _leave_out_the_native_span(entry, options)
+    return entry
+
+
+def _begin(client: Any, dialect: Dialect, options: Any) -> ChatCall | None:
+    body = options.json_data if isinstance(options.json_data, Mapping) else {}
+    model = str(body.get("model") or type(client).__name__)
+    prompt = tuple(body.get(name) for name in dialect.prompt)
+    attributes: dict[str, AttributeValue] = {**_address(client)}
+    if body.get("stream") is True:
+        attributes[Attr.REQUEST_STREAM] = True
+    for name, key in _SAMPLING:
+        if isinstance(value := body.get(name), int | float):
+            attributes[key] = value
+    with guarded("hashing a prompt"):
+        attributes[Attr.PROMPT_HASH] = prompt_hash(model, list(prompt))
+    call = chat.begin(
+        model,
+        dialect.provider(client),
+        owner=client,
+        attributes=attributes,
+        prompt=lambda: content.Prompt(*prompt),
+    )
+    return call if isinstance(call, ChatCall) else None
+
+
+def _address(client: Any) -> dict[str, AttributeValue]:
+    url = client.base_url
+    port = url.port or (80 if url.scheme == "http" else 443)
+    return {Attr.SERVER_ADDRESS: url.host, Attr.SERVER_PORT: port}
+
+
+def _leave_out_the_native_span(entry: _Entry, options: Any) -> None:
+    # anthropic >= 2 makes a span of its own for a call that its options name. Ours says the same
+    # and more, and two with the same tokens would be counted twice; this very call goes unnamed.
+    if getattr(options, "span_name", None):
+        unnamed = options.model_copy(update={"span_name": None})
+        if len(entry.args) > _OPTIONS:
+            entry.args = (*entry.args[:_OPTIONS], unnamed, *entry.args[_OPTIONS + 1 :])
+        else:
+            entry.kwargs["options"] = unnamed
+
+
+def _iterated(items: Callable[[Following, Any], Any], original: Any) -> Any:
+    @functools.wraps(original)
+    def wrapper(stream: Any) -> Any:
+        following = Following.of(stream)
+        return original(stream) if following is None else items(following, original(stream))
+
+    return wrapper
+
+
+def _step(stream: Any) -> Step | None:
+    following = Following.of(stream)
+    return None if following is None else Step(following, (stream,))

@@ -1,0 +1,125 @@
+"""LangGraph: a span for every run, loop, superstep, task and node attempt.
+
+    from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
+
+    LangGraphInstrumentor().instrument(loop_head="director")
+
+Works for graphs compiled before or after. Supported: LangGraph 1.0 and newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
+    BaseInstrumentor,
+)
+
+from ... import spans, waits
+from ..._guard import logger
+from ...semconv import ABANDONED, INTERRUPTED, OK
+from ...task_fields import TaskFields
+from .._patching import Patch, patch, unpatch
+from .._providers import use_providers
+from . import choke_points
+from .choke_points import CHOKE_POINTS, ChokePoint
+from .recorder import Settings
+from .shape import forget_shapes
+
+__all__ = ("LangGraphInstrumentor",)
+
+
+class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base is untyped
+    """Instruments LangGraph at the choke points that every way of running a graph passes.
+
+    Options of `instrument()`:
+        loop_head: the node whose superstep opens each loop; a name for every graph, or a mapping
+            from graph name to node name. Default: found from the graph's edges.
+        agents: names of graphs to show as one agent, besides those made by `create_agent` and
+            `create_react_agent`.
+        agent_steps: show an agent's own loops, supersteps and nodes.
+        wait_threshold_s: shorter waits are counted, but have no span of their own.
+        runs_in_checkpoints: note the run in its checkpoints' metadata, so that a run resumed on
+            another machine links to it and knows how long it waited for a person. (On this
+            machine that is known anyway, from beside the run files.)
+        tasks_key: the key of the graph's state that holds the application's tasks; None for none.
+        task_fields: how to read those tasks.
+        tracer_provider, meter_provider: instead of the global ones.
+    """
+
+    _patches: tuple[Patch, ...] = ()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return what `opentelemetry-instrument` checks before it activates this."""
+        return ("langgraph >= 1.0",)
+
+    def _instrument(
+        self,
+        *,
+        loop_head: str | Mapping[str, str] | None = None,
+        agents: Collection[str] = (),
+        agent_steps: bool = False,
+        wait_threshold_s: float = 0.001,
+        runs_in_checkpoints: bool = False,
+        tasks_key: str | None = "tasks",
+        task_fields: TaskFields | None = None,
+        **kwargs: Any,
+    ) -> None:
+        use_providers(kwargs)
+        waits.set_threshold(round(wait_threshold_s * 1e9))
+        choke_points.settings = Settings(
+            loop_head=loop_head,
+            agents=frozenset(agents),
+            agent_steps=agent_steps,
+            tasks_key=tasks_key,
+            task_fields=task_fields or TaskFields(),
+            runs_in_checkpoints=runs_in_checkpoints,
+        )
+        forget_shapes()
+        _register_control_flow()
+        found = [(point, point.find()) for point in CHOKE_POINTS]
+        missing = [point for point, owner in found if owner is None and point.required]
+        if missing:
+            _fall_back(missing)
+            return
+        self._patches = tuple(
+            patch(owner, point.name, point.wrap) for point, owner in found if owner is not None
+        )
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        unpatch(self._patches)
+        self._patches = ()
+        choke_points.abandon_all()
+        waits.set_threshold(waits.DEFAULT_THRESHOLD_NS)
+        from . import fallback
+
+        fallback.stop()
+
+
+def _register_control_flow() -> None:
+    from langgraph.errors import GraphBubbleUp, GraphInterrupt
+
+    spans.register_control_flow(GraphBubbleUp, OK)  # a Command for the parent graph
+    spans.register_control_flow(GraphInterrupt, INTERRUPTED)
+    try:
+        from langgraph.errors import GraphDrained
+    except ImportError:  # LangGraph < 1.2
+        return
+    spans.register_control_flow(GraphDrained, ABANDONED)
+
+
+def _fall_back(missing: list[ChokePoint]) -> None:
+    from importlib.metadata import version
+
+    from . import fallback
+
+    names = ", ".join(f"{point.owner.partition(':')[2]}.{point.name}" for point in missing)
+    logger.warning(
+        "LangGraph %s has moved %s; node spans now come from its public callbacks, without"
+        " loops, supersteps, tasks and waits. Please report it, or pin langgraph to an older"
+        " version.",
+        version("langgraph"),
+        names,
+    )
+    fallback.start()

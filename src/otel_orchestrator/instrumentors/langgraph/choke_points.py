@@ -1,0 +1,343 @@
+"""The places in LangGraph that every way of running a graph passes through.
+
+They are private but old: unchanged in their leading parameters from LangGraph 0.6 to 1.2. Each is
+wrapped with `*args, **kwargs` passed through, is looked up and checked when instrumenting, and
+calls the original exactly once, outside our guard.
+
+    Pregel.stream / astream                      which graph is running, and who reads it
+    SyncPregelLoop.__enter__ / __exit__          the run, on every way out
+    AsyncPregelLoop.__aenter__ / __aexit__
+    PregelLoop.tick                              a superstep's tasks are ready
+    PregelLoop.accept_push                       a `@task` was called
+    SyncPregelLoop.schedule_error_handler        an error handler starts (LangGraph >= 1.2)
+    AsyncPregelLoop.aschedule_error_handler
+    PregelLoop.after_tick                        the barrier; then writes are applied
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+from weakref import WeakSet, WeakValueDictionary
+
+from opentelemetry.trace import Link
+
+from ... import interruptions, spans
+from ..._guard import guarded
+from ...semconv import INTERRUPTED
+from .reader import followed, starting_reader
+from .recorder import Circumstances, GraphRun, Settings
+from .shape import shape_of
+
+_OURS: Final = "_otel_orchestrator_run"
+
+settings = Settings()
+
+# Which graph a loop belongs to: they share the very dict of nodes.
+_graphs: WeakValueDictionary[int, Any] = WeakValueDictionary()
+# Loops under way, whose spans must end even when the instrumentor is switched off.
+_under_way: WeakSet[Any] = WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class ChokePoint:
+    """A function to wrap, and what it must look like.
+
+    Attributes:
+        owner: the class that holds it, as `module:Class`.
+        name: its attribute name.
+        leading: its first parameters, which the wrapper relies on.
+        wrap: makes the wrapper from the original.
+        required: without it the tree would be wrong; otherwise only a detail is missing.
+    """
+
+    owner: str
+    name: str
+    leading: tuple[str, ...]
+    wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+    required: bool = True
+
+    def find(self) -> type[Any] | None:
+        """Return the owner if it has this function with the expected leading parameters."""
+        module_name, class_name = self.owner.split(":")
+        try:
+            module = __import__(module_name, fromlist=[class_name])
+            owner: type[Any] = getattr(module, class_name)
+            parameters = tuple(inspect.signature(owner.__dict__[self.name]).parameters)
+        except (ImportError, AttributeError, KeyError, ValueError, TypeError):
+            return None
+        return owner if parameters[: len(self.leading)] == self.leading else None
+
+
+def _streams(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with guarded("noting which graph runs"):
+            _graphs[id(self.nodes)] = self
+        return followed(original(self, *args, **kwargs))
+
+    return stream
+
+
+def _enters(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def enter(self: Any) -> Any:
+        _open(self)
+        try:
+            entered = original(self)
+        except BaseException as error:
+            _close(self, error)
+            raise
+        _entered(self)
+        return entered
+
+    return enter
+
+
+def _enters_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def enter(self: Any) -> Any:
+        _open(self)
+        try:
+            entered = await original(self)
+        except BaseException as error:
+            _close(self, error)
+            raise
+        _entered(self)
+        return entered
+
+    return enter
+
+
+def _exits(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def leave(
+        self: Any,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        # The original waits for running nodes and flushes checkpoints: the run lasts that long.
+        _leaving(self)
+        try:
+            suppressed = original(self, exc_type, exc_value, traceback)
+        except BaseException as error:
+            _close(self, error)
+            raise
+        _close(self, exc_value)
+        return suppressed
+
+    return leave
+
+
+def _exits_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def leave(
+        self: Any,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        _leaving(self)
+        try:
+            suppressed = await original(self, exc_type, exc_value, traceback)
+        except BaseException as error:
+            _close(self, error)
+            raise
+        _close(self, exc_value)
+        return suppressed
+
+    return leave
+
+
+def _ticks(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def tick(self: Any, *args: Any, **kwargs: Any) -> Any:
+        planning_ns = spans.now_ns()
+        with guarded("looking at a wait for the checkpointer"):
+            if (run := _run_of(self)) is not None:
+                run.ticking(planning_ns)
+        more = original(self, *args, **kwargs)
+        with guarded("opening a superstep"):
+            if more and (run := _run_of(self)) is not None:
+                run.ticked(self, planning_ns)
+        return more
+
+    return tick
+
+
+def _applies(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def after_tick(self: Any, *args: Any, **kwargs: Any) -> Any:
+        run: GraphRun | None = None
+        with guarded("closing the tasks of a superstep"):
+            if (run := _run_of(self)) is not None:
+                run.barrier()
+        try:
+            result = original(self, *args, **kwargs)
+        except BaseException as error:
+            with guarded("closing a superstep"):
+                if run is not None:
+                    run.applied(self, error)
+            raise
+        with guarded("closing a superstep"):
+            if run is not None:
+                run.applied(self)
+        return result
+
+    return after_tick
+
+
+def _pushes(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def accept_push(self: Any, task: Any, *args: Any, **kwargs: Any) -> Any:
+        pushed = original(self, task, *args, **kwargs)
+        with guarded("opening the task of a @task call"):
+            if pushed is not None and (run := _run_of(self)) is not None:
+                run.pushed(task, pushed)
+        return pushed
+
+    return accept_push
+
+
+def _handles(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def schedule_error_handler(self: Any, *args: Any, **kwargs: Any) -> Any:
+        handler = original(self, *args, **kwargs)
+        _open_handler(self, handler)
+        return handler
+
+    return schedule_error_handler
+
+
+def _handles_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def aschedule_error_handler(self: Any, *args: Any, **kwargs: Any) -> Any:
+        handler = await original(self, *args, **kwargs)
+        _open_handler(self, handler)
+        return handler
+
+    return aschedule_error_handler
+
+
+def _open_handler(loop: Any, handler: Any) -> None:
+    with guarded("opening the task of an error handler"):
+        if handler is not None and (run := _run_of(loop)) is not None:
+            run.handled(handler)
+
+
+def _open(loop: Any) -> None:
+    with guarded("opening a graph run"):
+        thread_id = _thread_of(loop)
+        limit = loop.config.get("max_concurrency")
+        is_resumed, interruption = _resumes(loop), None
+        if is_resumed and thread_id is not None:
+            interruption = interruptions.resume(thread_id, spans.now_ns())
+        this_time = Circumstances(
+            conversation_id=thread_id,
+            concurrency_limit=limit if isinstance(limit, int) else None,
+            has_checkpointer=bool(loop.checkpointer),
+            is_resumed=is_resumed,
+            links=[] if interruption is None else [Link(interruption.span_context)],
+            reader=starting_reader(),
+        )
+        shape = shape_of(_graphs.get(id(loop.nodes)), settings.agents, settings.loop_head)
+        loop.__dict__[_OURS] = GraphRun(shape, settings, this_time)
+        _under_way.add(loop)
+
+
+def _entered(loop: Any) -> None:
+    with guarded("looking at a wait for the checkpointer"):
+        if (run := _run_of(loop)) is not None:
+            run.entered(loop)
+
+
+def _leaving(loop: Any) -> None:
+    with guarded("noting that a graph run ends"):
+        if (run := _run_of(loop)) is not None:
+            run.leaving()
+
+
+def _thread_of(loop: Any) -> str | None:
+    thread_id = loop.config.get("configurable", {}).get("thread_id")
+    return None if thread_id is None else str(thread_id)
+
+
+def _resumes(loop: Any) -> bool:
+    # `Command(resume=...)` answers an interrupt; no input at all goes on after one.
+    if loop.is_nested or not loop.checkpointer:
+        return False
+    return loop.input is None or getattr(loop.input, "resume", None) is not None
+
+
+def abandon_all() -> None:
+    """End the spans of every run under way: from now on nobody tells how they end."""
+    with guarded("ending runs under way"):
+        loops = list(_under_way)
+    for loop in loops:
+        _close(loop, GeneratorExit(), is_over=True)
+
+
+def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> None:
+    with guarded("closing a graph run"):
+        run: GraphRun | None = loop.__dict__.pop(_OURS, None)
+        if run is None:
+            return
+        _under_way.discard(loop)
+        if isinstance(error, GeneratorExit) and not is_over:
+            # A reader that leaves at the news of an interrupt abandons nothing.
+            error = run.interrupt or error
+        if error is not None and spans.outcome_of(error) == INTERRUPTED and not loop.is_nested:
+            thread_id = _thread_of(loop)
+            if thread_id is not None:
+                _remember(thread_id, run)
+                run.on_finish = functools.partial(_remember, thread_id)
+        # LangGraph raises this error only after it has left the loop.
+        out_of_steps = error is None and getattr(loop, "status", None) == "out_of_steps"
+        run.closed(
+            loop,
+            error,
+            error_type="langgraph.errors.GraphRecursionError" if out_of_steps else None,
+            is_over=is_over,
+        )
+
+
+def _remember(thread_id: str, run: GraphRun) -> None:
+    interruption = run.as_interruption(run.operation.end_ns or spans.now_ns())
+    if interruption is not None:
+        interruptions.remember(thread_id, interruption, since_ns=run.operation.start_ns)
+
+
+def _run_of(loop: Any) -> GraphRun | None:
+    run: GraphRun | None = loop.__dict__.get(_OURS)
+    return run
+
+
+_LOOP: Final = "langgraph.pregel._loop"
+_EXIT: Final = ("self", "exc_type", "exc_value", "traceback")
+
+CHOKE_POINTS: Final = (
+    ChokePoint("langgraph.pregel.main:Pregel", "stream", ("self", "input", "config"), _streams),
+    ChokePoint("langgraph.pregel.main:Pregel", "astream", ("self", "input", "config"), _streams),
+    ChokePoint(f"{_LOOP}:SyncPregelLoop", "__enter__", ("self",), _enters),
+    ChokePoint(f"{_LOOP}:SyncPregelLoop", "__exit__", _EXIT, _exits),
+    ChokePoint(f"{_LOOP}:AsyncPregelLoop", "__aenter__", ("self",), _enters_async),
+    ChokePoint(f"{_LOOP}:AsyncPregelLoop", "__aexit__", _EXIT, _exits_async),
+    ChokePoint(f"{_LOOP}:PregelLoop", "tick", ("self",), _ticks),
+    ChokePoint(f"{_LOOP}:PregelLoop", "after_tick", ("self",), _applies),
+    ChokePoint(f"{_LOOP}:PregelLoop", "accept_push", ("self", "task"), _pushes),
+    ChokePoint(
+        f"{_LOOP}:SyncPregelLoop", "schedule_error_handler", ("self",), _handles, required=False
+    ),
+    ChokePoint(
+        f"{_LOOP}:AsyncPregelLoop",
+        "aschedule_error_handler",
+        ("self",),
+        _handles_async,
+        required=False,
+    ),
+)

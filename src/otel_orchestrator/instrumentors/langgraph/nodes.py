@@ -1,0 +1,335 @@
+"""One LangGraph task: its records, its node attempts, and the stand-in that times them.
+
+Only an `Attempt` attaches a context, and it does so in the very thread or asyncio task that runs
+the node.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.util.types import AttributeValue
+
+from ... import semconv, spans, tasks, waits
+from ..._guard import guarded
+from ...semconv import Attr, Metric
+from ...spans import GAP_NS, Operation
+from .reader import Hold, Reader
+
+START_NODE: Final = "__start__"
+READER: Final = "reader"
+SLOT: Final = "slot"
+_NO_RESULT: Final = ("__error__", "__interrupt__")
+
+
+class Activity:
+    """How many nodes of a graph run at once, and how many it were at most."""
+
+    __slots__ = ("_lock", "_running", "peak")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self.peak = 0
+
+    def begins(self) -> None:
+        """Count a node that has started."""
+        with self._lock:
+            self._running += 1
+            self.peak = max(self.peak, self._running)
+
+    def ends(self) -> None:
+        """Count a node that has ended."""
+        with self._lock:
+            self._running -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the tasks of a graph run need to know of it.
+
+    Attributes:
+        run_id: the run it belongs to; None when the run could not be opened.
+        board: gives the run's queue of application tasks, which the outermost graph's nodes work
+            for; None for other graphs, and when the run is over.
+        shows_nodes: an agent's nodes have no spans, unless asked for.
+        measured: attributes of every duration metric of the run.
+        reader: who reads the graph's stream, where that is known.
+        activity: how many of its nodes run.
+    """
+
+    run_id: str | None
+    board: Callable[[], tasks.QueueBoard | None]
+    shows_nodes: bool
+    measured: Mapping[str, AttributeValue]
+    reader: Reader | None
+    activity: Activity
+
+
+class TaskRecord:
+    """One LangGraph task and what happened to it; written by the thread that runs its node."""
+
+    __slots__ = (
+        "app_id",
+        "attempts",
+        "container",
+        "ended_ns",
+        "error",
+        "is_pushed",
+        "name",
+        "node",
+        "owner",
+        "parent",
+        "plan",
+        "run",
+        "scheduled_ns",
+        "started_ns",
+        "task",
+        "was_restored",
+    )
+
+    def __init__(
+        self,
+        run: RunFacts,
+        task: Any,
+        *,
+        scheduled_ns: int,
+        parent: Context,
+        owner: Operation,
+        container: Operation | None = None,
+        app_id: str | None = None,
+        plan: tasks.Plan | None = None,
+    ) -> None:
+        self.run = run
+        self.task = task
+        self.name: str = task.name
+        self.scheduled_ns = scheduled_ns
+        self.parent = parent
+        self.owner = owner
+        self.container = container
+        self.app_id = app_id
+        self.plan = plan
+        self.is_pushed = False
+        self.was_restored = bool(task.writes)
+        self.attempts = 0
+        self.node: Operation | None = None
+        self.started_ns = 0
+        self.ended_ns = 0
+        self.error: BaseException | None = None
+
+    @property
+    def context(self) -> Context:
+        """The context to run the node in, before it has a span of its own."""
+        return self.container.context if self.container else self.parent
+
+    @property
+    def label(self) -> str:
+        """What others call it: the application's id of the task, else the node's name."""
+        return self.app_id or self.name
+
+    def begin_attempt(self) -> Operation | None:
+        """Start the next node span; None if the node is to have none of its own."""
+        self.attempts += 1
+        start_ns = spans.now_ns()
+        self.started_ns = self.started_ns or start_ns
+        if not self._is_shown:
+            return None
+        self.run.activity.begins()
+        if self.attempts > 1:
+            self._waited(semconv.RETRY_BACKOFF, self.ended_ns + GAP_NS, start_ns, self.name)
+        else:
+            self._waited_to_start(start_ns)
+        self.node = self._start_node(start_ns=start_ns)
+        if self.app_id is not None and (board := self.run.board()) is not None:
+            board.started(self.app_id, start_ns)
+        return self.node
+
+    def _waited_to_start(self, start_ns: int) -> None:
+        # A reader who held the stream before LangGraph could hand out the superstep's tasks is
+        # not a missing slot. (Later holds stop nobody: the tasks are with their executor.)
+        since_ns = self.scheduled_ns
+        reader = None if self.is_pushed else self.run.reader
+        for held_ns, released_ns in reader.holds if reader else ():
+            if since_ns < released_ns <= start_ns:
+                self._waited(semconv.QUEUE, since_ns, held_ns, SLOT)
+                self._waited(semconv.CONSUMER, max(since_ns, held_ns), released_ns, READER)
+                since_ns = released_ns + GAP_NS
+        self._waited(semconv.QUEUE, since_ns, start_ns, SLOT)
+
+    def _waited(self, category: str, since_ns: int, start_ns: int, on: str) -> None:
+        waits.record(category, since_ns, start_ns - GAP_NS, parent=self.owner, on=on)
+
+    def end_attempt(self, error: BaseException | None) -> None:
+        """Note how the attempt ended; LangGraph may retry it."""
+        self.error = error
+        node = self.node
+        if node is None:
+            self.ended_ns = spans.now_ns()
+            return
+        self.run.activity.ends()
+        if error is None:
+            node.end()
+        else:
+            node.fail(error)
+        self.ended_ns = node.end_ns
+        if self.app_id is not None and (board := self.run.board()) is not None:
+            board.ended(self.app_id, ok=error is None, at_ns=node.end_ns)
+
+    def close(
+        self, end_ns: int, error: BaseException | None = None, *, waited_for: str | None = None
+    ) -> None:
+        """End the task's span.
+
+        Args:
+            end_ns: the barrier.
+            error: why the superstep broke off, if it did.
+            waited_for: the sibling that ended last, if that was not this one.
+        """
+        if waited_for is not None and self.container is not None and self.ended_ns:
+            waits.record(
+                semconv.BARRIER,
+                self.ended_ns + GAP_NS,
+                end_ns,
+                parent=self.container,
+                on=waited_for,
+            )
+        if self.attempts == 0:
+            self._close_unstarted(end_ns)
+        container = self.container
+        if container is None:
+            return
+        # LangGraph does not wait until a node that it cancels has cleaned up.
+        still_runs = self.node is not None and not self.node.end_ns
+        if self.attempts and self.error is None and not (still_runs and error is not None):
+            container.end(end_ns=end_ns)
+        elif self.error is not None:
+            container.fail(self.error, end_ns=end_ns)
+        elif error is None or self._has_result:
+            container.end(end_ns=end_ns)
+        else:  # planned, but the superstep broke off before it could start, or while it ran
+            container.end(semconv.CANCELLED, end_ns=end_ns)
+
+    def _close_unstarted(self, end_ns: int) -> None:
+        if not self._has_result or not self._is_shown:
+            return
+        source = "restored" if self.was_restored else "cached"
+        node = self._start_node({Attr.NODE_SOURCE: source}, end_ns - GAP_NS)
+        node.end(end_ns=node.start_ns)
+
+    @property
+    def _has_result(self) -> bool:
+        # Writes of a task that never ran come out of the cache or the checkpoint. LangGraph notes
+        # the cancellation of a task as a write, too.
+        writes = self.task.writes
+        return bool(writes) and not any(channel in _NO_RESULT for channel, _ in writes)
+
+    @property
+    def _is_shown(self) -> bool:
+        # LangGraph's own first node only hands the input on.
+        return self.run.shows_nodes and self.name != START_NODE
+
+    def _start_node(
+        self,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        start_ns: int | None = None,
+    ) -> Operation:
+        values: dict[str, AttributeValue] = {Attr.NODE_NAME: self.name}
+        if self.attempts > 1:
+            values[Attr.NODE_ATTEMPT] = self.attempts
+        if self.container is None:
+            values[Attr.GRAPH_TASK_ID] = self.task.id
+        if self.app_id is not None:
+            values[Attr.TASK_ID] = self.app_id
+        if self.container is None and self.plan is not None:
+            values.update(self.plan.attributes())
+        values.update(attributes or {})
+        return spans.start(
+            f"{semconv.NODE} {self.name}",
+            state=semconv.WORKING,
+            category=semconv.COMPUTE,
+            parent=self.context,
+            attributes=values,
+            start_ns=start_ns,
+            metric=Metric.NODE_DURATION,
+            measured={Attr.NODE_NAME: self.name, **self.run.measured},
+        )
+
+
+def outside(hold: Hold, start_ns: int, end_ns: int) -> list[Hold]:
+    """Return the parts of a hold before `start_ns` and after `end_ns`."""
+    parts = [(hold[0], min(hold[1], start_ns)), (max(hold[0], end_ns), hold[1])]
+    return [part for part in parts if part[0] < part[1]]
+
+
+class Attempt:
+    """Runs one attempt of a node inside its span: start and attach, restore and end."""
+
+    __slots__ = ("_attached", "_previous", "_record")
+
+    def __init__(self, record: TaskRecord) -> None:
+        self._record = record
+        self._attached: Context | None = None
+        self._previous: Context | None = None
+
+    def __enter__(self) -> None:
+        with guarded("starting a node span"):
+            node = self._record.begin_attempt()
+            self._previous = otel_context.get_current()
+            self._attached = node.context if node else self._record.context
+            otel_context.attach(self._attached)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        with guarded("ending a node span"):
+            # Whatever the node left attached, its caller finds what it had; only a generator that
+            # was dropped may be closed elsewhere, in a context that is not ours to change.
+            elsewhere = exc_type is GeneratorExit
+            if self._previous is not None and not (
+                elsewhere and otel_context.get_current() is not self._attached
+            ):
+                otel_context.attach(self._previous)
+            self._record.end_attempt(exc)
+
+
+class TracedNode:
+    """Stands in for `PregelExecutableTask.proc`: the same runnable, each call one attempt."""
+
+    def __init__(self, proc: Any, record: TaskRecord) -> None:
+        self._proc = proc
+        self._record = record
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._proc, name)
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the node in the calling thread."""
+        with Attempt(self._record):
+            return self._proc.invoke(*args, **kwargs)
+
+    async def ainvoke(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the node in the calling asyncio task."""
+        with Attempt(self._record):
+            return await self._proc.ainvoke(*args, **kwargs)
+
+    # LangGraph drains these two without running anything in between, so holding the context over
+    # the `yield` shows it to nobody.
+    def stream(self, *args: Any, **kwargs: Any) -> Iterable[Any]:
+        """Run the node in the calling thread, item by item."""
+        with Attempt(self._record):
+            yield from self._proc.stream(*args, **kwargs)
+
+    async def astream(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the node in the calling asyncio task, item by item."""
+        with Attempt(self._record):
+            async for item in self._proc.astream(*args, **kwargs):
+                yield item

@@ -1,0 +1,165 @@
+"""Who reads a graph's stream, and for how long the graph stands still meanwhile.
+
+`Pregel.stream` and `astream` are generators: while their reader holds one, between two items,
+LangGraph's loop does not run. A `Reader` notes these *holds*, and that the stream has come to its
+end, which is after LangGraph has left its loop: the last items come after that.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Generator
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
+
+from ... import spans
+from ..._guard import guarded
+
+Hold = tuple[int, int]
+
+# A reader that holds very many items for next to no time must not grow without bound.
+_HOLDS_AT_MOST: Final = 1_000
+_TOUCHING_NS: Final = 100_000
+_NO_HOLD_NS: Final = 100_000
+
+_starting: ContextVar[Reader | None] = ContextVar("otel_orchestrator_reader", default=None)
+
+
+class Read(Protocol):
+    """What a reader tells of the end of its stream."""
+
+    def finish(self, error: BaseException | None) -> None:
+        """End the run's span."""
+
+
+class Reader:
+    """The holds of one stream since the last barrier, in order; nearly touching ones are one."""
+
+    __slots__ = ("_since_ns", "holds", "run")
+
+    def __init__(self) -> None:
+        self.run: Read | None = None
+        self.holds: list[Hold] = []
+        self._since_ns = 0
+
+    def hands_out(self) -> None:
+        """Note that the reader gets an item: the graph stands still."""
+        self._since_ns = spans.now_ns()
+
+    def takes_back(self) -> None:
+        """Note that the reader wants the next item, or has enough."""
+        start_ns, end_ns = self._since_ns, spans.now_ns()
+        if end_ns - start_ns < _NO_HOLD_NS:  # `invoke` reads its own stream
+            return
+        holds = self.holds
+        if holds and (start_ns - holds[-1][1] < _TOUCHING_NS or len(holds) >= _HOLDS_AT_MOST):
+            holds[-1] = (holds[-1][0], end_ns)
+        else:
+            holds.append((start_ns, end_ns))
+
+    def take(self) -> list[Hold]:
+        """Return the holds since this was last called."""
+        holds, self.holds = self.holds, []
+        return holds
+
+    def finish(self, error: BaseException | None) -> None:
+        """End the run's span: the stream is over."""
+        run, self.run = self.run, None
+        if run is not None:
+            run.finish(error)
+
+
+def starting_reader() -> Reader | None:
+    """Return the reader whose stream is being started here, unless it has its run already."""
+    reader = _starting.get()
+    return reader if reader is not None and reader.run is None else None
+
+
+def followed(stream: Any) -> Any:
+    """Return a generator that gives what `stream` gives, and notes what its reader does."""
+    if inspect.isgenerator(stream):
+        return _follow(stream)
+    if inspect.isasyncgen(stream):
+        return _follow_async(stream)
+    return stream
+
+
+class _held:  # noqa: N801 - reads as a statement
+    """Around the `yield` that gives an item to the reader: how long it keeps it."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __enter__(self) -> None:
+        with guarded("noting that an item is read"):
+            self._reader.hands_out()
+
+    def __exit__(self, *_: object) -> None:
+        with guarded("noting how long an item was read"):
+            self._reader.takes_back()
+
+
+def _follow(stream: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    reader, before = Reader(), _starting.get()
+    step, argument = stream.send, None
+    _starting.set(reader)
+    try:
+        while True:
+            try:
+                item = step(argument)
+            except StopIteration as stop:
+                result = stop.value
+                break
+            finally:
+                # LangGraph enters its loop in the first step.
+                if _starting.get() is reader:
+                    _starting.set(before)
+            try:
+                with _held(reader):
+                    argument = yield item
+                step = stream.send
+            except GeneratorExit:
+                stream.close()
+                raise
+            except BaseException as thrown:
+                step, argument = stream.throw, thrown
+    except BaseException as error:
+        _finish(reader, error)
+        raise
+    _finish(reader, None)
+    return result
+
+
+async def _follow_async(stream: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+    reader, before = Reader(), _starting.get()
+    step, argument = stream.asend, None
+    _starting.set(reader)
+    try:
+        while True:
+            try:
+                item = await step(argument)
+            except StopAsyncIteration:
+                break
+            finally:
+                if _starting.get() is reader:
+                    _starting.set(before)
+            try:
+                with _held(reader):
+                    argument = yield item
+                step = stream.asend
+            except GeneratorExit:
+                await stream.aclose()
+                raise
+            except BaseException as thrown:
+                step, argument = stream.athrow, thrown
+    except BaseException as error:
+        _finish(reader, error)
+        raise
+    _finish(reader, None)
+
+
+def _finish(reader: Reader, error: BaseException | None) -> None:
+    with guarded("ending a graph run"):
+        reader.finish(error)

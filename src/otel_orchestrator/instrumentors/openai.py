@@ -1,0 +1,154 @@
+"""The OpenAI SDK used directly: chat completions and responses, in every form they have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
+    BaseInstrumentor,
+)
+
+from ..chat import ChatCall
+from ..semconv import Attr
+from . import _sdk
+from ._patching import Patch
+from ._providers import use_llm_options, use_providers
+
+__all__ = ("OpenAIInstrumentor",)
+
+# OpenAI-compatible services that the conventions name.
+_HOSTS: Final = {
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.x.ai": "x_ai",
+}
+
+
+class OpenAIInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base is untyped
+    """Instruments the OpenAI SDK."""
+
+    _patches: tuple[Patch, ...] = ()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return what `opentelemetry-instrument` checks before it activates this."""
+        return ("openai >= 1.109.1",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        import openai
+
+        use_providers(kwargs)
+        use_llm_options(kwargs)
+        clients = (openai.OpenAI, openai.AsyncOpenAI)
+        streams = (openai.Stream, openai.AsyncStream)
+        self._patches = _sdk.instrument(clients, streams, (_CHAT, _RESPONSES))
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        _sdk.uninstrument(self._patches)
+        self._patches = ()
+
+
+def _provider(client: Any) -> str:
+    name = type(client).__name__
+    if "Bedrock" in name:
+        return "aws.bedrock"
+    if "Azure" in name:
+        return "azure.ai.openai"
+    return _HOSTS.get(client.base_url.host, "openai")
+
+
+def _get(item: Any, name: str) -> Any:
+    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+
+
+def _read_envelope(call: ChatCall, answer: Any) -> None:
+    for key, name in ((Attr.RESPONSE_MODEL, "model"), (Attr.RESPONSE_ID, "id")):
+        if isinstance(value := _get(answer, name), str) and value:
+            call.response[key] = value
+
+
+def _read_usage(call: ChatCall, usage: Any, into: str, out_of: str) -> None:
+    """Read the tokens, which the two APIs name in two ways."""
+    read, spent = _get(usage, f"{into}_tokens_details"), _get(usage, f"{out_of}_tokens_details")
+    for key, value in (
+        (Attr.INPUT_TOKENS, _get(usage, f"{into}_tokens")),
+        (Attr.OUTPUT_TOKENS, _get(usage, f"{out_of}_tokens")),
+        (Attr.CACHE_READ_TOKENS, _get(read, "cached_tokens")),
+        (Attr.REASONING_TOKENS, _get(spent, "reasoning_tokens")),
+    ):
+        if isinstance(value, int):
+            call.usage[key] = value
+
+
+def _read_completion(call: ChatCall, answer: Any) -> None:
+    _read_envelope(call, answer)
+    choices = _get(answer, "choices") or ()
+    if reasons := [r for c in choices if isinstance(r := _get(c, "finish_reason"), str)]:
+        call.response[Attr.FINISH_REASONS] = reasons
+    if (usage := _get(answer, "usage")) is not None:
+        _read_usage(call, usage, "prompt", "completion")
+    if call.answer is not None:
+        for choice in choices:
+            call.answer.message(_get(choice, "message"))
+
+
+_DELTAS: Final = ("content", "tool_calls", "refusal", "reasoning_content", "reasoning")
+
+
+def _read_completion_chunk(call: ChatCall, chunk: Any) -> None:
+    for choice in chunk.choices or ():
+        delta = choice.delta
+        if delta.content or any(getattr(delta, name, None) for name in _DELTAS):
+            call.content_chunk()
+            if call.answer is not None:
+                call.answer.piece(delta.content)
+        if choice.finish_reason:
+            reasons = call.response.get(Attr.FINISH_REASONS, [])
+            assert isinstance(reasons, list)
+            call.response[Attr.FINISH_REASONS] = [*reasons, choice.finish_reason]
+            _read_envelope(call, chunk)
+    if chunk.usage is not None:
+        _read_envelope(call, chunk)
+        _read_usage(call, chunk.usage, "prompt", "completion")
+
+
+def _read_response(call: ChatCall, answer: Any) -> None:
+    _read_envelope(call, answer)
+    if (usage := _get(answer, "usage")) is not None:
+        _read_usage(call, usage, "input", "output")
+    status = _get(answer, "status")
+    reason = _get(_get(answer, "incomplete_details"), "reason")
+    if isinstance(reason, str) or status == "completed":
+        call.response[Attr.FINISH_REASONS] = [reason if isinstance(reason, str) else "stop"]
+    if call.answer is not None:
+        for item in _get(answer, "output") or ():
+            if _get(item, "type") == "message":
+                call.answer.message(item)
+            elif _get(item, "type") == "function_call":
+                call.answer.message({"tool_calls": [item]})
+
+
+def _read_event(call: ChatCall, event: Any) -> None:
+    kind = event.type
+    if kind.endswith(".delta"):
+        call.content_chunk()
+    elif kind in ("response.completed", "response.incomplete", "response.failed"):
+        _read_response(call, event.response)
+
+
+_CHAT: Final = _sdk.Dialect(
+    paths=frozenset({"/chat/completions"}),
+    prompt=("messages", "instructions"),
+    provider=_provider,
+    read_whole=_read_completion,
+    read_chunk=_read_completion_chunk,
+)
+_RESPONSES: Final = _sdk.Dialect(
+    paths=frozenset({"/responses"}),
+    prompt=("input", "instructions"),
+    provider=_provider,
+    read_whole=_read_response,
+    read_chunk=_read_event,
+)

@@ -1,0 +1,164 @@
+"""Runs that wait for a person: what is known of an interrupted run until another resumes it.
+
+LangGraph's checkpoint holds neither the run's trace nor the instant, so they are kept here by
+thread id: in memory, and, once `configure()` has named a store, beside the run files, where a
+process started later finds them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+from . import semconv, waits
+from ._guard import log_once_a_minute
+from .spans import RUN_KEY
+
+_KEPT_AT_MOST: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """An interrupted run.
+
+    Attributes:
+        trace_id, span_id: of the run's span.
+        is_sampled: whether its trace is recorded.
+        run_id: the run.
+        at_ns: when it was interrupted, wall clock.
+    """
+
+    trace_id: int
+    span_id: int
+    is_sampled: bool
+    run_id: str
+    at_ns: int
+
+    @property
+    def span_context(self) -> SpanContext:
+        """The context of the run's span, to link to."""
+        flags = TraceFlags(TraceFlags.SAMPLED if self.is_sampled else TraceFlags.DEFAULT)
+        return SpanContext(self.trace_id, self.span_id, is_remote=True, trace_flags=flags)
+
+    @property
+    def context(self) -> Context:
+        """The context to put spans of that run in."""
+        context = trace.set_span_in_context(NonRecordingSpan(self.span_context), Context())
+        return otel_context.set_value(RUN_KEY, self.run_id, context)
+
+    def to_text(self) -> str:
+        """Return it as one line, but for the instant."""
+        return f"{self.trace_id:032x}-{self.span_id:016x}-{self.is_sampled:02x}-{self.run_id}"
+
+    @classmethod
+    def from_text(cls, text: object, at_ns: int) -> Interruption | None:
+        """Read what `to_text` wrote; None if it did not write this."""
+        try:
+            trace_id, span_id, flags, run_id = str(text).split("-", 3)
+            return cls(int(trace_id, 16), int(span_id, 16), bool(int(flags, 16)), run_id, at_ns)
+        except ValueError:
+            return None
+
+
+class FileStore:
+    """Keeps interruptions in a folder, one small file a thread, for other processes.
+
+    The files are named by a hash: a thread id may hold anything, and is nobody else's business.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, thread_id: str, interruption: Interruption) -> None:
+        """Keep an interruption; the oldest of too many are forgotten."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(thread_id)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(interruption), file)
+        partial.replace(path)
+        known = sorted(self._folder.glob("*.json"), key=lambda p: p.stat().st_mtime)
+        for old in known[:-_KEPT_AT_MOST]:
+            old.unlink(missing_ok=True)
+
+    def take(self, thread_id: str) -> Interruption | None:
+        """Return and forget the interruption of a thread."""
+        path = self._path(thread_id)
+        try:
+            kept = json.loads(path.read_text("utf-8"))
+            path.unlink()
+            return Interruption(**kept)
+        except FileNotFoundError:  # also when another process was faster
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            log_once_a_minute(
+                "interruption", "what is kept of an interrupted run cannot be read: %s", error
+            )
+            return None
+
+    def _path(self, thread_id: str) -> Path:
+        return self._folder / f"{hashlib.sha256(thread_id.encode()).hexdigest()[:32]}.json"
+
+
+_kept: OrderedDict[str, Interruption] = OrderedDict()
+_resumed_ns: OrderedDict[str, int] = OrderedDict()
+_store: FileStore | None = None
+
+
+def keep_in(store: FileStore | None) -> None:
+    """Keep interruptions in `store`, too."""
+    global _store  # noqa: PLW0603 - one for the process, like the providers
+    _store = store
+
+
+def remember(thread_id: str, interruption: Interruption, *, since_ns: int = 0) -> None:
+    """Note that the run of a thread was interrupted, unless it was resumed since it started."""
+    if _resumed_ns.get(thread_id, 0) > since_ns:
+        return
+    _kept[thread_id] = interruption
+    while len(_kept) > _KEPT_AT_MOST:
+        _kept.popitem(last=False)
+    if _store is not None:
+        try:
+            _store.save(thread_id, interruption)
+        except OSError as error:
+            log_once_a_minute(
+                "interruptions",
+                "an interrupted run cannot be kept for other processes: %s",
+                error.strerror,
+            )
+
+
+def resume(thread_id: str, now_ns: int) -> Interruption | None:
+    """Return the run that is being resumed, if it is known, and record how long it waited."""
+    _resumed_ns[thread_id] = now_ns
+    while len(_resumed_ns) > _KEPT_AT_MOST:
+        _resumed_ns.popitem(last=False)
+    stored = _store.take(thread_id) if _store is not None else None
+    found = _kept.pop(thread_id, None) or stored
+    if found is not None:
+        waited(found, now_ns)
+    return found
+
+
+def waited(interruption: Interruption, now_ns: int) -> None:
+    """Record how long an interrupted run waited until it was resumed."""
+    waits.record_span(
+        semconv.HUMAN,
+        interruption.at_ns,
+        now_ns,
+        parent=interruption.context,
+        on=semconv.HUMAN,
+        attributes={},
+    )

@@ -1,0 +1,315 @@
+"""Spans by hand, for orchestrators or parts of them that are not LangGraph.
+
+Each of these is a context manager and a decorator, for functions, coroutine functions, generator
+functions and async generator functions:
+
+    with run("nightly"):
+        with loop():
+            with node("director"):
+                plan()
+
+    @task("worker")
+    async def work(item): ...
+
+As a context manager each gives the `Operation`, whose `span` takes attributes of one's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
+from itertools import count
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar
+
+from opentelemetry import context as otel_context
+
+from . import chat, responses, semconv, spans, tasks, waits, wrapping
+from ._guard import guarded
+from .semconv import Attr, Metric
+from .spans import Operation
+from .task_fields import TaskFields, task_id_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_LOOPS_KEY: Final = otel_context.create_key("otel-orchestrator-loops")
+_TASK_KEY: Final = otel_context.create_key("otel-orchestrator-task")
+
+
+class Traced:
+    """A span to be: enter it with `with`, or put it on a function with `@`.
+
+    One object may be entered many times, also at once: each entry is a span of its own.
+    """
+
+    __slots__ = ("_begin", "_entered")
+
+    def __init__(self, begin: Callable[[], Operation]) -> None:
+        self._begin = begin
+        self._entered: list[Operation] = []
+
+    def __enter__(self) -> Operation:
+        operation = self._begin()
+        self._entered.append(operation)
+        return operation.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        # Entered from several tasks at once, the one to leave is the one that is current.
+        current = otel_context.get_current()
+        mine = next((o for o in reversed(self._entered) if o.context is current), None)
+        operation = mine or self._entered[-1]
+        self._entered.remove(operation)
+        operation.__exit__(exc_type, exc, tb)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return `function` with a span around each of its calls."""
+        return wrapping.wrap(function, lambda *_, **__: self._begin())
+
+
+def run(
+    name: str, *, conversation_id: str | None = None, concurrency_limit: int | None = None
+) -> Traced:
+    """Trace a whole run; inside another run, a workflow that belongs to it.
+
+    Args:
+        name: the workflow's name, low in cardinality.
+        conversation_id: the thread or conversation that this run continues.
+        concurrency_limit: how many tasks may be worked on at once, if there is a limit.
+    """
+    attributes: dict[str, Any] = {
+        Attr.OPERATION: semconv.INVOKE_WORKFLOW,
+        Attr.WORKFLOW_NAME: name,
+    }
+    measured = dict(attributes)
+    if conversation_id is not None:
+        attributes[Attr.CONVERSATION_ID] = conversation_id
+    if concurrency_limit is not None:
+        attributes[Attr.CONCURRENCY_LIMIT] = concurrency_limit
+
+    def begin() -> Operation:
+        opens_the_run = spans.run_id_of() is None
+        operation = spans.start_run(
+            f"{semconv.INVOKE_WORKFLOW} {name}",
+            state=semconv.CONTAINER,
+            attributes=attributes,
+            metric=Metric.WORKFLOW_DURATION,
+            measured=measured,
+        )
+        operation.context = otel_context.set_value(_LOOPS_KEY, count(), operation.context)
+        if opens_the_run:
+            run_id = spans.run_id_of(operation.context)
+            operation.on_end = lambda _: tasks.close_board(run_id)
+        return operation
+
+    return Traced(begin)
+
+
+def loop(index: int | None = None) -> Traced:
+    """Trace one turn of the cycle; numbered from 0 within its run, unless `index` is given."""
+
+    def begin() -> Operation:
+        counter = otel_context.get_value(_LOOPS_KEY)
+        number = next(counter) if index is None and isinstance(counter, count) else index or 0
+        return spans.start(
+            semconv.LOOP,
+            state=semconv.CONTAINER,
+            attributes={Attr.LOOP_INDEX: number},
+            metric=Metric.LOOP_DURATION,
+        )
+
+    return Traced(begin)
+
+
+def node(name: str) -> Traced:
+    """Trace a step of the graph: a director, a worker, a strategist."""
+    return _traced(
+        f"{semconv.NODE} {name}",
+        state=semconv.WORKING,
+        category=semconv.COMPUTE,
+        attributes={Attr.NODE_NAME: name},
+        metric=Metric.NODE_DURATION,
+        measured={Attr.NODE_NAME: name},
+    )
+
+
+def task(
+    name: str,
+    item: MutableMapping[str, Any] | str | None = None,
+    *,
+    write_timing: bool = False,
+    fields: TaskFields | None = None,
+) -> Traced:
+    """Trace the work on one of the application's tasks.
+
+    Args:
+        name: what kind of task, low in cardinality.
+        item: the application's task dict, or its id.
+        write_timing: write `started_at` (ISO 8601, UTC) and `duration_seconds` into the dict.
+        fields: how to read the dict.
+
+    Example:
+        >>> job = {"id": "fix-1"}
+        >>> with task("worker", job, write_timing=True):
+        ...     pass
+        >>> sorted(job)
+        ['duration_seconds', 'id', 'started_at']
+    """
+    if write_timing and not isinstance(item, MutableMapping):
+        raise TypeError("task(write_timing=True) needs the task's dict as its second argument")
+    attributes: dict[str, Any] = {Attr.TASK_NAME: name}
+    task_id = item if isinstance(item, str) else task_id_of(item, fields or TaskFields())
+    if task_id is not None:
+        attributes[Attr.TASK_ID] = task_id
+
+    def begin() -> Operation:
+        operation = spans.start(
+            f"{semconv.TASK} {name}",
+            state=semconv.CONTAINER,
+            attributes=attributes,
+            metric=Metric.TASK_DURATION,
+            measured={Attr.TASK_NAME: name},
+        )
+        run_id = spans.run_id_of(operation.context)
+        if task_id is not None:
+            with guarded("noting that a task is worked on"):
+                board = tasks.board(run_id)
+                if (plan := board.scheduled(task_id, operation.start_ns)) is not None:
+                    operation.set(plan.attributes())
+                    for category, waited_ns in (
+                        (semconv.DEPENDENCY, plan.dependency_ns),
+                        (semconv.HELD, plan.held_ns),
+                        (semconv.CYCLE, plan.cycle_ns),
+                    ):
+                        waits.measure(category, waited_ns, operation.context)
+                board.started(task_id, operation.start_ns)
+                operation.context = otel_context.set_value(_TASK_KEY, task_id, operation.context)
+        if write_timing and isinstance(item, MutableMapping):
+            started_at = datetime.fromtimestamp(operation.start_ns / 1e9, UTC)
+            item["started_at"] = started_at.isoformat()
+
+        def finish(ended: Operation) -> None:
+            if task_id is not None and (board := tasks.find_board(run_id)) is not None:
+                board.ended(task_id, ok=ended.is_ok, at_ns=ended.end_ns)
+            if write_timing and isinstance(item, MutableMapping):
+                item["duration_seconds"] = (ended.end_ns - ended.start_ns) / 1e9
+
+        operation.on_end = finish
+        return operation
+
+    return Traced(begin)
+
+
+def wait(category: str, *, on: str | None = None) -> Traced:
+    """Trace waiting: for a lock, a rate limiter, a person.
+
+    Args:
+        category: what kind of wait, one of a few words.
+        on: what it waits for, such as a lock's name.
+
+    A `task` that waits in a `queue` is ready meanwhile, and not active.
+    """
+
+    def begin() -> Operation:
+        operation = spans.start(
+            f"{semconv.WAIT} {category}",
+            state=semconv.WAITING,
+            category=category,
+            attributes={} if on is None else {Attr.WAIT_ON: on},
+            metric=Metric.WAIT_DURATION,
+            measured={Attr.CATEGORY: category},
+        )
+        task_id = otel_context.get_value(_TASK_KEY, operation.context)
+        board = tasks.find_board(spans.run_id_of(operation.context))
+        if category == semconv.QUEUE and isinstance(task_id, str) and board is not None:
+            with guarded("noting that a task waits for a slot"):
+                board.ended(task_id, ok=False, at_ns=operation.start_ns)
+            operation.on_end = lambda ended: board.started(task_id, ended.end_ns)
+        return operation
+
+    return Traced(begin)
+
+
+def tool_call(name: str, *, call_id: str | None = None) -> Traced:
+    """Trace one call of a tool."""
+    attributes: dict[str, Any] = {Attr.OPERATION: semconv.EXECUTE_TOOL, Attr.TOOL_NAME: name}
+    measured = dict(attributes)
+    if call_id is not None:
+        attributes[Attr.TOOL_CALL_ID] = call_id
+    return _traced(
+        f"{semconv.EXECUTE_TOOL} {name}",
+        state=semconv.WORKING,
+        category=semconv.TOOL,
+        attributes=attributes,
+        metric=Metric.TOOL_DURATION,
+        measured=measured,
+    )
+
+
+def llm_call(model: str, *, provider: str | None = None) -> Traced:
+    """Trace one logical LLM call with all its retries; say its tokens with `record_usage`.
+
+    A call of an instrumented client to this model inside of it is a part of it, and no second
+    span: its attempts, its tokens and the time to its first chunk are found here.
+
+    Example:
+        >>> with llm_call("gpt-4o", provider="openai") as call:
+        ...     record_usage(call, input_tokens=812, output_tokens=64)
+    """
+    return Traced(lambda: chat.begin(model, provider))
+
+
+def record_usage(
+    call: Operation, *, input_tokens: int | None = None, output_tokens: int | None = None
+) -> None:
+    """Note the tokens of an LLM call, on its span and in `gen_ai.client.token.usage`.
+
+    What is said here counts; what an instrumented client inside of the call tells does not then.
+    """
+    with guarded("recording token usage"):
+        if isinstance(call, chat.ChatCall):
+            for key, value in (
+                (Attr.INPUT_TOKENS, input_tokens),
+                (Attr.OUTPUT_TOKENS, output_tokens),
+            ):
+                if value is not None:
+                    call.usage[key] = value
+
+
+def log_llm_response(task_id: str | None, response: Any, duration_ms: float) -> None:
+    """Record an LLM call that is over, for code that measures calls by itself.
+
+    A response that an instrumented client has recorded already is not recorded again.
+
+    Args:
+        task_id: the application's task that the call was made for.
+        response: what the model answered: of LangChain, the OpenAI or the Anthropic SDK, as an
+            object or a dict; or an agent's result with its messages. Tokens, model and finish
+            reason are read from it, texts are not.
+        duration_ms: how long the call took, up to now.
+    """
+    with guarded("logging an LLM response"):
+        told = responses.read(response)
+        if told.ids and all(chat.was_recorded(i) for i in told.ids):
+            return
+        end_ns = spans.now_ns()
+        attributes = {} if task_id is None else {Attr.TASK_ID: str(task_id)}
+        call = chat.begin(
+            told.model or "unknown",
+            told.provider,
+            attributes=attributes,
+            start_ns=end_ns - max(0, int(duration_ms * 1e6)),
+        )
+        if isinstance(call, chat.ChatCall):
+            call.usage = dict(told.usage)
+            call.response = dict(told.response)
+        call.end(end_ns=end_ns)
+
+
+def _traced(name: str, **options: Any) -> Traced:
+    return Traced(lambda: spans.start(name, **options))

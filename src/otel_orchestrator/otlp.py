@@ -1,0 +1,319 @@
+"""OTLP exporters from the standard variables, and one clear line when their endpoint is dead."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+from urllib.parse import urlsplit
+
+from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter, _Gauge
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from . import semconv
+from ._guard import guarded, logger
+from .errors import OrchestratorError
+from .semconv import Attr
+
+_PREFIX: Final = "OTEL_EXPORTER_OTLP"
+_METRIC_INTERVAL_MS: Final = 10_000
+_TEMPORALITY_VARIABLE: Final = f"{_PREFIX}_METRICS_TEMPORALITY_PREFERENCE"
+_DELTA: Final[dict[type, AggregationTemporality]] = {
+    Counter: AggregationTemporality.DELTA,
+    ObservableCounter: AggregationTemporality.DELTA,
+    Histogram: AggregationTemporality.DELTA,
+    # A gauge has no temporality, but only so the SDK forgets a value that it has exported.
+    _Gauge: AggregationTemporality.DELTA,
+}
+_SPLIT_VARIABLE: Final = "OTEL_ORCHESTRATOR_SPLIT_SERVICES"
+
+SplitServices = Literal["state", "category"]
+"""What spans are sorted into services by: Jaeger gives each service a colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Where one signal is sent to, and how.
+
+    Attributes:
+        name: `traces` or `metrics`.
+        endpoint: as given; the exporters read the variables themselves.
+        protocol: `grpc` or `http/protobuf`.
+    """
+
+    name: Literal["traces", "metrics"]
+    endpoint: str
+    protocol: str
+
+    @property
+    def shown(self) -> str:
+        """The endpoint without credentials: for messages and ledgers."""
+        parts = urlsplit(self.endpoint)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+    @classmethod
+    def from_environment(cls, name: Literal["traces", "metrics"]) -> Signal | None:
+        """Read the variables of a signal; None where no endpoint is set.
+
+        Raises:
+            OrchestratorError: the endpoint is no URL, or the protocol is unknown.
+        """
+        if os.environ.get(f"OTEL_{name.upper()}_EXPORTER", "otlp").strip() == "none":
+            return None
+        variable, endpoint = _first(f"{_PREFIX}_{name.upper()}_ENDPOINT", f"{_PREFIX}_ENDPOINT")
+        if not endpoint:
+            return None
+        parts = urlsplit(endpoint)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise OrchestratorError(
+                f"{variable}={endpoint} is no URL. Type: {variable}=http://localhost:4317"
+            )
+        variable, protocol = _first(f"{_PREFIX}_{name.upper()}_PROTOCOL", f"{_PREFIX}_PROTOCOL")
+        if protocol and protocol not in ("grpc", "http/protobuf"):
+            raise OrchestratorError(
+                f"{variable}={protocol} is not supported. Type grpc or http/protobuf"
+            )
+        return cls(name, endpoint, protocol or "grpc")
+
+
+def _first(*variables: str) -> tuple[str, str]:
+    for variable in variables:
+        if value := os.environ.get(variable, "").strip():
+            return variable, value
+    return variables[-1], ""
+
+
+def split_services_from(argument: SplitServices | None) -> SplitServices | None:
+    """Return how to sort spans into services: as the argument says, else the environment.
+
+    Raises:
+        OrchestratorError: there is no such way.
+    """
+    if argument is not None:
+        said: str = argument
+        where, none = f"configure(split_services={said!r})", "None"
+    else:
+        said = os.environ.get(_SPLIT_VARIABLE, "").strip() or "none"
+        where, none = f"{_SPLIT_VARIABLE}={said}", "none"
+        if said == "none":
+            return None
+    for known in get_args(SplitServices):
+        if said == known:
+            return known  # type: ignore[no-any-return]  # get_args() is untyped
+    raise OrchestratorError(
+        f"{where} makes no sense. Type state or category, or {none} for neither"
+    )
+
+
+def span_exporter(signal: Signal, split_services: SplitServices | None = None) -> SpanExporter:
+    """Return what sends spans, sorted into services if that is asked for."""
+    inner: SpanExporter
+    if signal.protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        inner = OTLPSpanExporter()
+    else:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
+            OTLPSpanExporter as HttpSpanExporter,
+        )
+
+        inner = HttpSpanExporter()
+    inner = _WatchedSpanExporter(inner, _watch(signal.shown))
+    if split_services is not None:
+        inner = _SplittingSpanExporter(inner, split_services)
+    return inner
+
+
+def metric_exporter(signal: Signal) -> MetricExporter:
+    """Return what sends metrics.
+
+    Counters and histograms go as deltas unless `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`
+    says otherwise: of a run that sends its sums once, at its end, nobody could tell a rate. The
+    shipped Collector adds the deltas up over all runs. Up-down counters and gauges stay the same.
+    """
+    temporality = None if os.environ.get(_TEMPORALITY_VARIABLE, "").strip() else _DELTA
+    inner: Any
+    if signal.protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+
+        inner = OTLPMetricExporter(preferred_temporality=temporality)
+    else:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import (
+            OTLPMetricExporter as HttpMetricExporter,
+        )
+
+        inner = HttpMetricExporter(preferred_temporality=temporality)
+    return _WatchedMetricExporter(inner, _watch(signal.shown))
+
+
+def metric_reader(exporter: MetricExporter) -> PeriodicExportingMetricReader:
+    """Return a reader that exports every 10 s, unless `OTEL_METRIC_EXPORT_INTERVAL` says."""
+    said = os.environ.get("OTEL_METRIC_EXPORT_INTERVAL")
+    return PeriodicExportingMetricReader(
+        exporter, export_interval_millis=None if said else _METRIC_INTERVAL_MS
+    )
+
+
+class _Watch:
+    """Says once that an endpoint does not answer, and once that it does again."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.is_down = False
+        self._lock = threading.Lock()
+
+    def note(self, ok: bool) -> None:
+        with self._lock:
+            changed = ok == self.is_down
+            self.is_down = not ok
+        if not changed:
+            return
+        if ok:
+            logger.warning("%s takes telemetry again", self.endpoint)
+        else:
+            logger.warning(
+                "%s does not take telemetry. The program goes on, and its run files keep what is"
+                " to be sent; check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL"
+                " (grpc is usually port 4317, http/protobuf 4318)",
+                self.endpoint,
+            )
+
+
+_watches: dict[str, _Watch] = {}
+_quiet: Final = threading.local()
+
+
+def _watch(endpoint: str) -> _Watch:
+    return _watches.setdefault(endpoint, _Watch(endpoint))
+
+
+class _QuietFilter(logging.Filter):
+    """Drops what an exporter logs while it sends for us: every retry, again and again."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(_quiet, "sending", False)
+
+
+def _silence(exporter: object) -> None:
+    for kind in type(exporter).__mro__:
+        noisy = logging.getLogger(kind.__module__)
+        if not any(isinstance(f, _QuietFilter) for f in noisy.filters):
+            noisy.addFilter(_QuietFilter())
+
+
+class _WatchedSpanExporter(SpanExporter):
+    def __init__(self, inner: SpanExporter, watch: _Watch) -> None:
+        self._inner = inner
+        self._watch = watch
+        _silence(inner)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        _quiet.sending = True
+        try:
+            result = self._inner.export(spans)
+        except Exception:
+            result = SpanExportResult.FAILURE
+        finally:
+            _quiet.sending = False
+        self._watch.note(result is SpanExportResult.SUCCESS)
+        return result
+
+    def shutdown(self) -> None:
+        self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._inner.force_flush(timeout_millis)
+
+
+class _SplittingSpanExporter(SpanExporter):
+    """Sends what works and what waits under services of their own; structure keeps the true one.
+
+    Only what is sent: the spans themselves, run files and metrics know nothing of it. The shipped
+    Collector does the same (collector/otel-collector.yaml), and leaves alone what comes sorted.
+    """
+
+    def __init__(self, inner: SpanExporter, by: SplitServices) -> None:
+        self._inner = inner
+        self._by = by
+        self._true: Resource | None = None
+        self._shown: dict[str | None, Resource] = {}
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        sent = spans
+        with guarded("sorting spans into services"):
+            sent = [self._moved(span) for span in spans]
+        return self._inner.export(sent)
+
+    def _moved(self, span: ReadableSpan) -> ReadableSpan:
+        attributes = span.attributes or {}
+        state = attributes.get(Attr.STATE)
+        if state is None:
+            return span
+        suffix = str(state) if state in (semconv.WORKING, semconv.WAITING) else None
+        if self._by == "category" and state == semconv.WORKING:
+            suffix = str(attributes.get(Attr.CATEGORY) or state)
+        moved = copy.copy(span)
+        # A new ReadableSpan would lose how many attributes, events and links were dropped.
+        moved._resource = self._resource(span.resource, suffix)
+        return moved
+
+    def _resource(self, true: Resource, suffix: str | None) -> Resource:
+        if true is not self._true:  # one provider has one; merging and hashing are slow
+            self._true, self._shown = true, {}
+        if suffix not in self._shown:
+            name = str(true.attributes[Attr.SERVICE_NAME])
+            shown = name if suffix is None else f"{name}-{suffix}"
+            self._shown[suffix] = true.merge(
+                Resource({Attr.SERVICE: name, Attr.SERVICE_NAME: shown})
+            )
+        return self._shown[suffix]
+
+    def shutdown(self) -> None:
+        self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._inner.force_flush(timeout_millis)
+
+
+class _WatchedMetricExporter(MetricExporter):
+    def __init__(self, inner: Any, watch: _Watch) -> None:
+        super().__init__(
+            preferred_temporality=inner._preferred_temporality,
+            preferred_aggregation=inner._preferred_aggregation,
+        )
+        self._inner = inner
+        self._watch = watch
+        _silence(inner)
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        _quiet.sending = True
+        try:
+            result: MetricExportResult = self._inner.export(metrics_data, timeout_millis, **kwargs)
+        except Exception:
+            result = MetricExportResult.FAILURE
+        finally:
+            _quiet.sending = False
+        self._watch.note(result is MetricExportResult.SUCCESS)
+        return result
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        flushed: bool = self._inner.force_flush(timeout_millis)
+        return flushed
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        self._inner.shutdown(timeout_millis, **kwargs)

@@ -1,0 +1,60 @@
+"""Links into Jaeger: the pair side by side, and the worst examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ... import semconv
+from ...analysis.compare import Comparison, Row
+from ...analysis.digest import Digest
+from ..units import duration
+from .words import row_name
+
+_EXAMPLES_AT_MOST: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What there is to see, and where."""
+
+    text: str
+    url: str
+
+
+def links(comparison: Comparison, jaeger_url: str) -> tuple[Link, ...]:
+    """Return where to look: the two typical runs compared, then the worst spans that changed."""
+    base, candidate = _typical(comparison.base), _typical(comparison.candidate)
+    pair = Link(
+        "the two runs of median length, their structure compared",
+        f"{jaeger_url}/trace/{base.trace_id}...{candidate.trace_id}",
+    )
+    return pair, *(_example(row, jaeger_url) for row in _changed(comparison))
+
+
+def _typical(digests: Sequence[Digest]) -> Digest:
+    ordered = sorted(digests, key=lambda d: (d.wall_us, d.run_id))
+    return ordered[len(ordered) // 2]
+
+
+def _changed(comparison: Comparison) -> list[Row]:
+    """Return the calls and waits that took longer; nodes only where no call did."""
+    longer = [
+        row
+        for row in comparison.calls
+        if row.total.difference > 0 and row.key[1] != semconv.FRAMEWORK
+    ]
+    calls = [row for row in longer if row.key[1] != semconv.COMPUTE]
+    clear = [row for row in calls if row.is_lead]
+    return (clear or calls or longer)[:_EXAMPLES_AT_MOST]
+
+
+def _example(row: Row, jaeger_url: str) -> Link:
+    worst = row.worst
+    assert worst is not None
+    task = f" {worst.task_id}" if worst.task_id else ""
+    return Link(
+        f"the longest {row_name(row.key, row.path)}{task}, {duration(worst.us * 1e3)}",
+        f"{jaeger_url}/trace/{worst.trace_id}?uiFind={worst.span_id}",
+    )

@@ -1,0 +1,64 @@
+"""The comparison as Markdown, for a pull request: the answer first, tables to unfold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ...analysis.causes import causes_of
+from ...analysis.compare import Comparison
+from .links import links
+from .tables import Table, tables
+from .words import answer, because, sureness, title
+
+
+def render(comparison: Comparison, jaeger_url: str) -> str:
+    """Return the comparison as GitHub's Markdown."""
+    return "\n".join(_lines(comparison, jaeger_url)) + "\n"
+
+
+def _lines(comparison: Comparison, jaeger_url: str) -> Iterator[str]:
+    judged, *others = tables(comparison)
+    yield f"### {_plain(answer(comparison))}"
+    yield ""
+    yield _plain(title(comparison))
+    yield ""
+    yield from _table(judged)
+    causes = causes_of(comparison)
+    if causes:
+        yield "**Why**"
+        yield ""
+        yield from (f"1. {_plain(because(cause))}" for cause in causes)
+        yield ""
+    yield "**How sure**"
+    yield ""
+    yield from (f"- {_plain(line)}" for line in sureness(comparison))
+    yield ""
+    for table in others:
+        yield f"<details><summary>{table.title}</summary>"
+        yield ""
+        yield from _table(table)
+        yield "</details>"
+        yield ""
+    yield "In Jaeger, if the runs were sent there:"
+    yield ""
+    yield from (f"- [{_plain(k.text)}](<{k.url}>)" for k in links(comparison, jaeger_url))
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield _row(table.columns)
+    yield _row("--:" if letter == "n" else "---" for letter in table.align)
+    yield from (_row(_plain(cell) for cell in row) for row in table.rows)
+    yield ""
+    for note in table.notes:
+        yield f"{_plain(note)}"
+        yield ""
+
+
+def _row(cells: Iterator[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """Return text in which nothing is Markdown or HTML: names of spans may be anything."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~@])", r"\\\1", " ".join(text.split()))

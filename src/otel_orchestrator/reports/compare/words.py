@@ -1,0 +1,260 @@
+"""What a comparison says in sentences: what got slower, why, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import expm1
+from typing import Final
+
+from ... import semconv
+from ...analysis.causes import BOTH, MORE, SLOWER, WAITS, Cause
+from ...analysis.compare import Comparison
+from ...analysis.gate import (
+    FALSE_ALARMS,
+    NO_REGRESSION,
+    NOT_MEASURED,
+    REGRESSION,
+    RUNS_AT_LEAST,
+    TOO_FEW,
+    UNDECIDED,
+    Gate,
+    Values,
+)
+from ...analysis.measures import category_name, path_name
+from ...analysis.statistics import Shift, values_needed
+from ..units import count, duration, plural, share
+
+MINUS: Final = "\N{MINUS SIGN}"
+_TIMES_FROM: Final = 2.0
+_FROM_NOTHING: Final = 1e4
+_KINDS: Final = {
+    (SLOWER, True): "Slower",
+    (SLOWER, False): "Faster",
+    (MORE, True): "More",
+    (MORE, False): "Fewer",
+    (BOTH, True): "More and slower",
+    (BOTH, False): "Fewer and faster",
+    (WAITS, True): "More waiting",
+    (WAITS, False): "Less waiting",
+}
+# What is slower, and what is counted.
+_WORK: Final = {
+    semconv.LLM: ("LLM calls", "calls"),
+    semconv.GIT: ("git commands", "commands"),
+    semconv.TOOL: ("tool calls", "calls"),
+    semconv.HTTP: ("HTTP requests", "requests"),
+    semconv.COMPUTE: ("code of the nodes and agents themselves", "nodes and agents"),
+    semconv.FRAMEWORK: ("LangGraph itself, between the nodes", ""),
+}
+_WAITS: Final = {
+    semconv.BARRIER: "at barriers",
+    semconv.CYCLE: "for Director and Strategist",
+    semconv.QUEUE: "for a slot",
+    semconv.RATE_LIMIT: "for rate limits",
+    semconv.RETRY_BACKOFF: "before another try",
+    semconv.POOL: "for a connection",
+    semconv.CHECKPOINT: "for the checkpointer",
+    semconv.CONSUMER: "for the reader of the stream",
+}
+_ENDS: Final = 2
+
+
+def title(comparison: Comparison) -> str:
+    """Return which runs are compared."""
+    base, candidate = (
+        plural(len(group), "run") + _labels({d.label for d in group if d.label})
+        for group in (comparison.base, comparison.candidate)
+    )
+    return f"before: {base} · after: {candidate}"
+
+
+def _labels(labels: set[str]) -> str:
+    return f" ({', '.join(sorted(labels))})" if labels else ""
+
+
+def answer(comparison: Comparison) -> str:
+    """Return the answer in one sentence."""
+    if comparison.is_one_each:
+        return "One run each: differences and structure, no error estimate."
+    standing = comparison.standing
+    if standing == REGRESSION:
+        worse = [_short(g) for g in comparison.gates if g.standing == REGRESSION]
+        return f"Slower: {_listed(worse)}."
+    if standing == TOO_FEW:
+        needed = max(RUNS_AT_LEAST, values_needed(FALSE_ALARMS / len(comparison.gates)))
+        return (
+            f"Not judged: {_against(comparison)} runs are too few. For"
+            f" {plural(len(comparison.gates), 'metric')} it takes {needed} against {needed}."
+        )
+    better = [_short(g) for g in comparison.gates if _is_better(g)]
+    if better:
+        return f"Faster: {_listed(better)}." + _but_undecided(comparison)
+    if standing == NO_REGRESSION:
+        return "Not slower."
+    return "Undecided." + _but_undecided(comparison)
+
+
+def _but_undecided(comparison: Comparison) -> str:
+    open_ = [g.measure.title for g in comparison.gates if g.standing == UNDECIDED]
+    return f" Whether {_listed(open_)} got slower, so many runs cannot tell." if open_ else ""
+
+
+def _is_better(gate: Gate) -> bool:
+    apart = gate.values.shift
+    return (
+        gate.standing == NO_REGRESSION
+        and apart is not None
+        and apart.high < 0
+        and -apart.estimate > gate.threshold
+    )
+
+
+def _short(gate: Gate) -> str:
+    assert gate.values.shift is not None
+    return f"{gate.measure.title} {change(gate.values.shift.estimate)}"
+
+
+def _listed(items: list[str]) -> str:
+    return " and ".join((", ".join(items[:-1]), items[-1])) if len(items) > 1 else "".join(items)
+
+
+def _against(comparison: Comparison) -> str:
+    return f"{len(comparison.base)} against {len(comparison.candidate)}"
+
+
+def verdict(gate: Gate) -> str:
+    """Return what is said of one metric, with its reason."""
+    limit = change(gate.threshold)
+    if gate.standing == REGRESSION:
+        return f"regression: more than {limit}, beyond chance"
+    if gate.standing == NO_REGRESSION:
+        assert gate.values.shift is not None
+        return f"no regression: {change(gate.values.shift.high)} at most, {limit} would count"
+    if gate.standing == UNDECIDED and gate.smallest_found is None:
+        return "undecided: some runs have none"
+    if gate.standing == UNDECIDED:
+        assert gate.smallest_found is not None
+        return f"undecided: so many runs would have found {change(gate.smallest_found)} or more"
+    return "no run has any" if gate.standing == NOT_MEASURED else "not judged: too few runs"
+
+
+def because(cause: Cause) -> str:
+    """Return one reason in a sentence."""
+    start = _KINDS[cause.kind, cause.is_growth]
+    if cause.kind == WAITS:
+        return _because_of_waiting(start, cause)
+    what, unit = _WORK.get(cause.category, (f"{cause.category} spans", "spans"))
+    row, facts = cause.row, []
+    if row is not None:
+        each = f"{both(row.mean)}{_in_per_cent(row.mean.shift)}"
+        facts.append(f"{both(row.count)} {unit}, each {each}")
+    if cause.wall_us:
+        more = "more" if cause.wall_us > 0 else "less"
+        facts.append(f"{duration(abs(cause.wall_us) * 1e3)} {more} of the wall clock")
+    if cause.path is not None and cause.path.path is not None:
+        facts.append(f"most of it in {path_name(cause.path.path[-_ENDS:])}")
+    return f"{start} {what}: {'; '.join(facts)}.{_doubt(cause)}"
+
+
+def _because_of_waiting(start: str, cause: Cause) -> str:
+    what = _WAITS.get(cause.category, f"for {cause.category}")
+    before = sum(part.base for part in cause.waits)
+    after = sum(part.candidate for part in cause.waits)
+    names = " and ".join(part.key[1] for part in cause.waits)
+    text = f"{start} {what}: {names} {duration(before * 1e3)} → {duration(after * 1e3)},"
+    text += " all that waited together"
+    if cause.on and cause.category not in (semconv.QUEUE, semconv.CYCLE):
+        text += f", {'more' if cause.is_growth else 'less'} for {' and '.join(cause.on)}"
+    return f"{text}.{_doubt(cause)}"
+
+
+def _doubt(cause: Cause) -> str:
+    return " Taken alone, this may be chance." if cause.is_clear is False else ""
+
+
+def sureness(comparison: Comparison) -> Iterator[str]:
+    """Yield how sure the answer is, and what speaks against it."""
+    for reason in comparison.doubts.advisory:
+        yield f"Advice only: {reason}. It fails no build."
+    judged = [
+        g.values.shift
+        for g in comparison.gates
+        if g.standing in (REGRESSION, NO_REGRESSION, UNDECIDED) and g.values.shift is not None
+    ]
+    if judged:
+        yield (
+            f"{_against(comparison)} runs. {share(judged[0].confidence)}"
+            " of such intervals hold the true change; where nothing differs, at most"
+            f" {share(comparison.false_alarms)} of such comparisons say regression."
+        )
+    else:
+        yield (
+            "So few runs cannot tell a change from chance. Run each side five times, in turns:"
+            " base, candidate, base, candidate ..."
+        )
+    for remark in comparison.doubts.remarks:
+        yield f"{remark[:1].upper()}{remark[1:]}."
+
+
+def lead_note(comparison: Comparison) -> str:
+    """Return how to take what is shown of every path."""
+    rows = [r for r in comparison.paths if r.total.shift is not None and r.total.shift.confidence]
+    if not rows:
+        return "to read only: nothing here is told from chance"
+    assert rows[0].total.shift is not None
+    chance = len(rows) * 2 * rows[0].total.shift.error
+    leads = sum(r.is_lead for r in rows)
+    return (
+        f"leads to read, they decide nothing: ● is clear of chance taken alone ({leads} of"
+        f" {len(rows)} paths; about {chance:.0f} would be where nothing differs)"
+    )
+
+
+def change(logarithm: float) -> str:
+    """Return a change as people say it: `+8.3 %`, or how many times as much."""
+    ratio = expm1(logarithm)
+    if ratio > _TIMES_FROM:
+        return f"{ratio + 1:.1f} times" if ratio < _FROM_NOTHING else "from nothing"
+    if ratio < -0.9999:
+        return "to nothing"
+    return f"{ratio * 100:+.1f} %".replace("-", MINUS)
+
+
+def span_of(shift: Shift) -> str:
+    """Return the interval of a change; nothing where there is none."""
+    if not shift.confidence:
+        return ""
+    low, high = expm1(shift.low), expm1(shift.high)
+    if _TIMES_FROM < high < _FROM_NOTHING:
+        return f"{low + 1:.1f} … {high + 1:.1f} times"
+    return f"{change(shift.low)} … {change(shift.high)}"
+
+
+def told(value: float | None, values: Values) -> str:
+    """Return a value with its unit; a dash where there is none."""
+    if value is None:
+        return "\N{EN DASH}"
+    if values.is_time:
+        return duration(value * 1e3)
+    return number(value)
+
+
+def number(value: float) -> str:
+    """Return how many, which may lie between two, as a median does."""
+    return count(round(value)) if value == round(value) else f"{value:.1f}"
+
+
+def both(values: Values) -> str:
+    """Return the medians of both groups: `7.50 s → 9.24 s`."""
+    return f"{told(values.base_median, values)} → {told(values.candidate_median, values)}"
+
+
+def _in_per_cent(shift: Shift | None) -> str:
+    return "" if shift is None else f" ({change(shift.estimate)})"
+
+
+def row_name(key: tuple[str, str], path: tuple[str, ...] | None) -> str:
+    """Return what a row is called: a category, or the end of a path."""
+    if path is None:
+        return category_name(key)
+    return path_name(path[-_ENDS:])

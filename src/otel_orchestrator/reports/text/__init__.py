@@ -1,0 +1,90 @@
+"""The report for people, at any width, with or without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from ...analysis.study import Study
+from ...semconv import GIT
+from .advice import advice, models
+from .explain import explanations
+from .headline import headline, next_steps
+from .queue import queue
+from .style import section
+from .time import categories, slots, slowest, supersteps, tasks, views, waterfall
+from .tree import tree
+from .verdict import verdict, what_if
+
+DEFAULT_JAEGER_URL = "http://localhost:16686"
+
+
+def render(
+    study: Study,
+    *,
+    width: int,
+    colour: bool,
+    everything: bool = False,
+    spans: bool = True,
+    explain: bool = False,
+    jaeger_url: str = DEFAULT_JAEGER_URL,
+) -> str:
+    """Return the report as text.
+
+    Args:
+        study: what to report.
+        width: columns of the terminal.
+        colour: use ANSI colours.
+        everything: show every span, however many look alike.
+        spans: show spans one by one at all.
+        explain: say how each number is made.
+        jaeger_url: where links to traces lead.
+    """
+    console = Console(
+        width=max(width, 50),
+        force_terminal=colour,
+        no_color=not colour,
+        color_system="256" if colour else None,
+        highlight=False,
+        markup=False,  # an id of a task may hold square brackets
+        legacy_windows=False,
+    )
+    each = [tree(study.run, study.forest, console.width, everything)] if spans else []
+    with console.capture() as captured:
+        console.print(_report(study, console.width, each, explain, jaeger_url))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _report(
+    study: Study, width: int, spans: Sequence[RenderableType], explain: bool, jaeger_url: str
+) -> RenderableType:
+    summary, accounting = study.summary, study.accounting
+    parts: list[RenderableType] = [headline(summary)]
+    parts += [section("Verdict: what to optimise"), verdict(study.verdict, jaeger_url)]
+    parts += [section("What if"), what_if(study.estimates)]
+    if summary.llm_calls or any(s.category == GIT for s in study.run.spans):
+        parts += [section("What to do"), advice(study, jaeger_url)]
+    parts += [section("Time, accounted for"), views(accounting)]
+    parts += [section("The wall, step by step"), waterfall(accounting.wall, width)]
+    parts += [section("Spans by category"), categories(summary.categories)]
+    if len(study.models) > 1 or any(m.output_tokens for m in study.models):
+        parts += [section("LLM calls by model"), models(study.models, width)]
+    if any(len(b.superstep.jobs) > 1 for b in study.barriers):
+        parts += [section("Supersteps"), supersteps(study.barriers)]
+    if accounting.outline.jobs:
+        parts += [section("Tasks over time"), tasks(study, width)]
+        parts += [section("Slots over time"), slots(study, width)]
+    if summary.slowest_tasks:
+        parts += [section("Slowest tasks"), slowest(summary)]
+    if summary.queue:
+        parts += [section("Queue over time"), queue(summary, width)]
+    if spans:
+        parts += [section("The run, span by span"), *spans]
+    if warnings := (*study.run.warnings, *study.remarks):
+        parts += [section("Warnings"), *(Text(f"  ! {w}", "yellow") for w in warnings)]
+    if explain:
+        parts += [section("How each number is made"), explanations(study)]
+    parts += [section("Next"), next_steps(summary)]
+    return Group(*parts)

@@ -1,0 +1,54 @@
+"""The queue of the application's tasks over time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ...analysis.summary import QueuePoint, Summary
+from ..units import duration
+from .style import DIM, STYLES
+
+_STRIPS: Final = " ▁▂▃▄▅▆▇█"
+
+
+def queue(summary: Summary, width: int) -> RenderableType:
+    """Draw how many tasks were active, ready and waiting."""
+    columns = max(20, min(100, width - 30))
+    lines: list[Text] = []
+    for state in ("active", "ready", "waiting"):
+        cells = _peaks(summary, state, columns)
+        highest = max(cells)
+        style = STYLES["working"] if state == "active" else STYLES["waiting"]
+        strip = "".join(_strip_character(value, highest) for value in cells)
+        lines.append(
+            Text.assemble(f"  {state:<8}", (strip, style), ("│", DIM), f" at most {highest}")
+        )
+    if summary.oldest_age_s:
+        oldest = duration(summary.oldest_age_s * 1e9)
+        lines.append(Text(f"  longest time that a task waited or was ready: {oldest}"))
+    return Group(*lines)
+
+
+def _strip_character(value: int, highest: int) -> str:
+    if value == 0 or highest == 0:
+        return _STRIPS[0]
+    return _STRIPS[max(1, round(value / highest * (len(_STRIPS) - 1)))]
+
+
+def _peaks(summary: Summary, state: str, columns: int) -> list[int]:
+    """Return the largest depth in each column of the run's time."""
+    cells = [0] * columns
+    wall = max(1, summary.wall_ns)
+
+    def column(at_ns: int) -> int:
+        return min(columns - 1, max(0, (at_ns - summary.start_ns) * columns // wall))
+
+    points: list[QueuePoint] = [*summary.queue]
+    for here, there in zip(points, [*points[1:], None], strict=True):
+        last = columns - 1 if there is None else column(there.at_ns)
+        for cell in range(column(here.at_ns), last + 1):
+            cells[cell] = max(cells[cell], getattr(here, state))
+    return cells

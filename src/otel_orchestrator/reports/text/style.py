@@ -1,0 +1,74 @@
+"""How things look in the text report: colours, marks, sections, and strips over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+# Blue works, orange waits, grey holds them together: told apart by the colour-blind, and by their
+# characters where there is no colour.
+STYLES: Final = {"working": "blue", "waiting": "dark_orange", "container": "bright_black"}
+MARKS: Final = {"working": "█", "waiting": "░", "container": "─"}
+BAD: Final = {"error": "bold red", "open": "bold red", "interrupted": "magenta"}
+DIM: Final = "bright_black"
+
+NOISE_NS: Final = 1_000_000
+"""Waits shorter than that have no span, and no line of their own."""
+
+Stretch = tuple[int, int, str]
+"""From, to, and the key of `STRETCHES` to draw it by."""
+
+# What is drawn later covers what stands in the same column: work is seen however short it is.
+STRETCHES: Final = {
+    "idle": (" ", DIM),
+    "dependency": ("·", DIM),
+    "cycle": ("▒", STYLES["waiting"]),
+    "waiting": ("░", STYLES["waiting"]),
+    "working": ("█", STYLES["working"]),
+}
+_ORDER: Final = tuple(STRETCHES)
+
+
+def section(title: str) -> Padding:
+    """Return a heading with a line of air above."""
+    return Padding(Text(title, "bold"), (1, 0, 0, 0))
+
+
+def note(text: str) -> Padding:
+    """Return a remark in a quiet colour."""
+    return indented(text, DIM, by=2)
+
+
+def indented(text: str | Text, style: str = "", *, by: int = 4) -> Padding:
+    """Return text all lines of which stand in from the left, however it is wrapped."""
+    return Padding(Text(text, style) if isinstance(text, str) else text, (0, 0, 0, by))
+
+
+def plain_table(*columns: str, numbers: int = 0) -> Table:
+    """Return a table without lines, the last `numbers` columns of which are numbers."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 1), header_style=DIM)
+    for position, name in enumerate(columns):
+        is_number = position >= len(columns) - numbers
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number)
+    return table
+
+
+def strip(stretches: Iterable[Stretch], start_ns: int, end_ns: int, columns: int) -> Text:
+    """Draw stretches of time over an interval, one character a column."""
+    length = max(1, end_ns - start_ns)
+    ranks = [-1] * columns
+    for since, until, kind in stretches:
+        first = max(0, (since - start_ns) * columns // length)
+        last = min(columns, -((start_ns - until) * columns // length))
+        rank = _ORDER.index(kind)
+        for column in range(min(first, columns - 1), max(first + 1, last) if until > since else 0):
+            ranks[column] = max(ranks[column], rank)
+    text = Text()
+    for rank in ranks:
+        mark, style = STRETCHES[_ORDER[rank]] if rank >= 0 else (" ", DIM)
+        text.append(mark, style)
+    return text

@@ -1,0 +1,87 @@
+"""The verdict on the four hypotheses, and what each change would save."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ...analysis.findings import CANNOT_BE_TOLD, SUPPORTED, Finding
+from ...analysis.verdict import Verdict
+from ...analysis.whatif import WhatIf
+from .. import words
+from ..units import duration, share
+from .examples import worst
+from .style import DIM, indented, note, plain_table
+
+_MARKS: Final = {SUPPORTED: ("●", "bold dark_orange"), CANNOT_BE_TOLD: ("?", "yellow")}
+_NOT_SUPPORTED: Final = ("○", DIM)
+_SHOWN_EXAMPLES: Final = 2
+_SHOWN_ADVICE: Final = 3
+
+
+def verdict(told: Verdict, jaeger_url: str) -> RenderableType:
+    """Say of each hypothesis whether the run supports it, and what follows."""
+    if told.doubt is not None:
+        return Group(
+            indented(Text.assemble(("? ", "yellow"), f"No verdict: {told.doubt}."), by=0),
+            indented(words.all_shares(told), DIM),
+        )
+    parts: list[RenderableType] = []
+    for finding in told.findings:
+        parts.append(_title(finding))
+        if finding.standing == SUPPORTED:
+            parts += [indented(words.numbers(finding), DIM)]
+            parts += [worst(e, jaeger_url) for e in finding.examples[:_SHOWN_EXAMPLES]]
+            parts += [indented(f"→ {a}") for a in finding.advice[:_SHOWN_ADVICE]]
+    parts += [Text(), _bets(told), note(words.rule(told))]
+    return Group(*parts)
+
+
+def _title(finding: Finding) -> RenderableType:
+    mark, style = _MARKS.get(finding.standing, _NOT_SUPPORTED)
+    title = Text.assemble(
+        (f"{mark} ", style), (finding.title, "bold"), "  ", (finding.standing, style)
+    )
+    return Group(title, indented(words.judged(finding), DIM))
+
+
+def _bets(told: Verdict) -> RenderableType:
+    table = plain_table("", "of slot time", "expected", "measured", "", numbers=2)
+    for name, bet in words.bets(told):
+        if bet is None:
+            table.add_row("", name, "", "?", Text("cannot be told", DIM))
+            continue
+        range_ = f"{bet.low * 100:.0f} to {bet.high * 100:.0f} %"
+        holds = ("as expected", DIM) if bet.holds else ("otherwise", "dark_orange")
+        table.add_row("", name, range_, share(bet.measured), Text(*holds))
+    return table
+
+
+def what_if(estimates: WhatIf) -> RenderableType:
+    """List what each change would save, the most first; what cannot be told comes last."""
+    table = plain_table("", "what if", "saves", "then", "from … to", numbers=3)
+    known = [e for e in estimates.estimates if e.band is not None and e.saves is not None]
+    for estimate in sorted(known, key=lambda e: -(e.saves or 0.0)):
+        band = estimate.band
+        assert band is not None
+        table.add_row(
+            "",
+            estimate.title,
+            share(estimate.saves or 0.0),
+            duration(band.expected_ns),
+            f"{duration(band.low_ns)} … {duration(band.high_ns)}",
+        )
+    parts: list[RenderableType] = [table] if known else []
+    unknown: dict[str, dict[str, None]] = {}
+    for estimate in estimates.estimates:
+        if estimate.band is None:
+            short = estimate.title.partition(":")[0]
+            unknown.setdefault(estimate.reason or "", {})[short] = None
+    if not known:
+        return note(f"Nothing can be estimated: {next(iter(unknown))}.")
+    for reason, titles in unknown.items():
+        parts.append(indented(f"? {', '.join(titles)}: {reason}", DIM, by=2))
+    parts.append(note("from this run's own times; --explain lists what each assumes"))
+    return Group(*parts)

@@ -1,0 +1,154 @@
+"""What a report says in sentences, for every kind of report that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from .. import semconv
+from ..analysis import advice as kinds
+from ..analysis.accounting import Accounting
+from ..analysis.advice import Advice
+from ..analysis.findings import CANNOT_BE_TOLD, Finding
+from ..analysis.study import Study
+from ..analysis.verdict import Bet, Verdict
+from .units import count, duration, plural, share
+
+NOTHING_TO_DO: Final = "Nothing was seen that would save 1 % of the wall"
+
+_SUSPECTS: Final = {
+    "llm": "LLM calls of workers",
+    "git": "git",
+    "superstep": "barriers",
+    "cycle": "Director and Strategist",
+}
+_BETS: Final = {
+    "llm": "LLM calls",
+    "git": "git",
+    "superstep": "superstep synchronisation",
+    "rest": "everything else",
+}
+
+WAITS: Final[Mapping[str, str]] = {
+    semconv.DEPENDENCY: (
+        "A task that it needs is not done yet: the plan's own order. Split tasks, or make them"
+        " depend on less."
+    ),
+    semconv.HELD: (
+        "What it needs is done, but the superstep's slowest task is not. Continuous dispatch, or"
+        " tasks of like size, would help."
+    ),
+    semconv.CYCLE: "Director and Strategist take their turn. Make them faster, or call them less.",
+    semconv.QUEUE: "It is scheduled, but no slot is free. More workers would help.",
+    semconv.BARRIER: "It is done, but its superstep's slowest task is not.",
+    semconv.RATE_LIMIT: "The server refused the call with a 429, and the client backs off.",
+    semconv.RETRY_BACKOFF: "An attempt failed, and the next one has not begun yet.",
+    semconv.POOL: "No HTTP connection is free. A larger connection pool would help.",
+    semconv.CHECKPOINT: "The checkpointer stores the state. A faster store would help.",
+    semconv.CONSUMER: "Whoever reads the graph's stream holds it. Read faster.",
+    semconv.HUMAN: "A person has to answer: no part of the run's wall clock.",
+}
+"""What each kind of wait means, and what helps, by its category."""
+
+
+def judged(finding: Finding) -> str:
+    """Say what shares a suspect has, and why it stands as it does."""
+    why = f"{finding.why[:1].upper()}{finding.why[1:]}."
+    shares = shares_of(finding)
+    return f"{shares}. {why}" if shares else why
+
+
+def shares_of(finding: Finding) -> str:
+    """Say which shares of the wall and of slot time a suspect has."""
+    shares = (("the wall", finding.share_of_wall), ("slot time", finding.share_of_slots))
+    return " and ".join(f"{share(value)} of {what}" for what, value in shares if value is not None)
+
+
+def all_shares(told: Verdict) -> str:
+    """Say what was measured of all suspects, where nothing can be concluded from it."""
+    measured = (f for f in told.findings if (f.share_of_wall or 0) + (f.share_of_slots or 0) > 0)
+    return " · ".join(f"{_SUSPECTS[f.key]}: {shares_of(f)}" for f in measured)
+
+
+def numbers(finding: Finding) -> str:
+    """Say the numbers behind a finding."""
+    told = []
+    for number in finding.numbers:
+        if not number.value:
+            continue
+        if number.unit == "ns":
+            value = duration(number.value)
+        else:
+            value = share(number.value) if number.unit == "share" else count(round(number.value))
+        told.append(f"{number.label} {value}")
+    return " · ".join(told)
+
+
+def bets(told: Verdict) -> Iterator[tuple[str, Bet | None]]:
+    """Yield what each bet is on, with what came of it, None where that cannot be told."""
+    unknown = {f.key for f in told.findings if f.standing == CANNOT_BE_TOLD}
+    for bet in told.bets:
+        is_unknown = bet.key in unknown or (bet.key == "rest" and unknown)
+        yield _BETS.get(bet.key, bet.key), None if is_unknown else bet
+
+
+def rule(told: Verdict) -> str:
+    """Say whether superstep synchronisation takes enough for continuous dispatch to pay."""
+    measured = share(told.superstep_share)
+    if not told.superstep_share:
+        return "No slot waited for a barrier: there is nothing that continuous dispatch could save."
+    if told.is_continuous_worth_it is None:
+        answer = f"at most {measured}: cannot be told, because dependencies are not known"
+    elif told.is_continuous_worth_it:
+        answer = f"{measured} of slot time: more than the 30 % from which continuous dispatch pays"
+    else:
+        answer = f"{measured} of slot time: less than the 30 % from which continuous dispatch pays"
+    return f"Superstep synchronisation takes {answer}; what it would save is below."
+
+
+def what_to_do(one: Advice) -> str:
+    """Say what could be done."""
+    n = count(one.count)
+    if one.kind == kinds.EQUAL_PROMPTS:
+        calls = "LLM call asks" if one.count == 1 else "LLM calls ask"
+        return f"Cache answers: {n} {calls} {one.subject} what it had answered before"
+    if one.kind == kinds.SEQUENTIAL_CALLS:
+        return f"Check whether these LLM calls need each other: {n} in a row in {one.subject}"
+    if one.kind == kinds.BATCH_COMMITS:
+        return f"Commit less often: {n} commits where a node made several in one worktree"
+    if one.kind == kinds.REUSE_WORKTREES:
+        return f"Keep worktrees and reset them: {n} were made and thrown away again"
+    if one.kind == kinds.HOOKS_DOMINATE:
+        ran = "1 time" if one.count == 1 else f"{n} times"
+        of = share(one.saved_at_most_ns / one.spent_ns) if one.spent_ns else "most"
+        took = f"took {of} of the commands that ran it"
+        return f"Make the hook {one.subject} faster: it ran {ran} and {took}"
+    return f"Let git take turns: {plural(one.count, 'command')} failed on the lock {one.subject}"
+
+
+def what_it_saves(one: Advice, study: Study) -> str:
+    """Say how much a piece of advice is about."""
+    most = duration(one.saved_at_most_ns)
+    if one.kind == kinds.LOCK_CONTENTION:
+        return f"{most} went by until the same was tried again, summed over tasks."
+    told = f"Saves at most {most}, summed over tasks"
+    if one.kind == kinds.EQUAL_PROMPTS:
+        return f"{told}, where the same answer will do.{_of_the_wall(study)}"
+    if one.kind == kinds.SEQUENTIAL_CALLS:
+        return f"{told}. Nothing recorded says that one needs the answer of the one before."
+    return f"{told}."
+
+
+def _of_the_wall(study: Study) -> str:
+    saves = study.estimates.named("prompts_cached").saves
+    return "" if saves is None else f" On the wall: {share(max(0.0, saves))} (see what if)."
+
+
+def views(accounting: Accounting) -> dict[str, str]:
+    """Say what each of the four views is about, by its name."""
+    return {
+        "wall": "wall: along each superstep's straggler",
+        "slots": f"slots: {plural(accounting.slots.count, 'worker')}, busy or idle",
+        "tasks": "tasks: scheduled to barrier",
+        "lifecycle": "lifecycle: planned until the Director sees the result",
+    }

@@ -1,0 +1,347 @@
+"""The run file: the durable local store that needs no server, one file of OTLP JSON lines a run.
+
+A span processor takes ended spans and writes them every half second, in a thread of its own; the
+hot path only appends to a bounded queue. A span that is still open at a flush is written once
+without an end (a *start note*), so after a kill the file holds what ended and shows what was open.
+
+Every line is one OTLP/JSON object (`resourceSpans` or `resourceMetrics`), made by OpenTelemetry's
+own encoder; the first line also carries `{"runFile": {"version": 1}}`, which OTLP readers ignore.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
+from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
+from opentelemetry.sdk.metrics.export import (
+    Gauge,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from . import semconv
+from ._guard import guarded, log_once_a_minute, logger
+from .delivery.ledger import path_of as ledger_of
+from .delivery.sender import Sender
+from .delivery.stored import Batch
+from .delivery.stored_metrics import UNSENT
+from .errors import RunFileError
+from .metrics import SCOPE
+from .semconv import Attr
+from .semconv import Metric as Names
+from .tasks import QueueChange
+
+VERSION: Final = 1
+DEFAULT_FOLDER: Final = Path(".otel-orchestrator") / "runs"
+
+_FLUSH_EVERY_S: Final = 0.5
+_FLUSH_AT: Final = 2_000
+_QUEUED_AT_MOST: Final = 100_000
+_SPANS_PER_LINE: Final = 500
+
+
+class RunFileProcessor(SpanProcessor):
+    """Writes every span to the file of its run; what belongs to no run, to one for the process.
+
+    Args:
+        folder: where the files go; made if missing, readable by the user alone.
+        resource: the resource that queue points are written with.
+        max_file_bytes: a file takes no more spans past this size.
+        keep_runs, keep_bytes: older files are removed when a new one would exceed either.
+        sender: hears what was written, to send it.
+
+    Raises:
+        RunFileError: the folder cannot be made or written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        resource: Resource,
+        *,
+        max_file_bytes: int = 256 * 2**20,
+        keep_runs: int = 100,
+        keep_bytes: int = 2 * 2**30,
+        sender: Sender | None = None,
+    ) -> None:
+        self.folder = folder
+        self._resource = resource
+        self._max_file_bytes = max_file_bytes
+        self._keep_runs = keep_runs
+        self._keep_bytes = keep_bytes
+        self._sender = sender
+        self.dropped = 0
+        _make_folder(folder)
+        self._start()
+        os.register_at_fork(after_in_child=self._start)
+
+    def _start(self) -> None:
+        # In a forked child, too: what the parent has queued or open, the parent writes.
+        self._queue: deque[ReadableSpan | QueueChange] = deque()
+        self._open: dict[int, Span] = {}
+        self._noted: set[int] = set()
+        self._full: set[str] = set()
+        self._process_file = f"process-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+        self._flushing = threading.Lock()
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    # --- the hot path ---
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Remember a span as open."""
+        if self._thread is None:
+            self._start_thread()
+        context = span.get_span_context()
+        if context is not None and context.trace_flags.sampled:
+            self._open[context.span_id] = span
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue an ended span for the next flush."""
+        if span.context is None or not span.context.trace_flags.sampled:
+            return
+        self._open.pop(span.context.span_id, None)
+        self._put(span)
+
+    def queue_changed(self, change: QueueChange) -> None:
+        """Queue a change of the application's task queue for the next flush."""
+        self._put(change)
+
+    def _put(self, item: ReadableSpan | QueueChange) -> None:
+        if self._stopped:
+            self._drop(1, "they ended after shutdown()")
+            return
+        if len(self._queue) >= _QUEUED_AT_MOST:
+            self._drop(1, "more spans end than the disk takes")
+            return
+        self._queue.append(item)
+        if len(self._queue) >= _FLUSH_AT:
+            self._wake.set()
+
+    def _start_thread(self) -> None:
+        with self._flushing:
+            if self._thread is None and not self._stopped:
+                self._thread = threading.Thread(
+                    target=self._run, name="otel-orchestrator-run-file", daemon=True
+                )
+                self._thread.start()
+
+    def keep_metrics(self, data: MetricsData, before: Callable[[Path, int], None]) -> Path | None:
+        """Write metrics that an endpoint did not take to the file of the process, at once.
+
+        Args:
+            data: the metrics.
+            before: called with the file and its size before.
+
+        Returns:
+            The file; None if it cannot be written.
+        """
+        path = self.folder / f"{self._process_file}.jsonl"
+        line = {"runFile": {"version": VERSION, "unsent": UNSENT}, **encode_metrics(data).to_dict()}
+        with self._flushing:
+            before(path, path.stat().st_size if path.exists() else 0)
+            return path if self._write(self._process_file, [_Line(line, ())]) else None
+
+    # --- the writer ---
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._wake.wait(_FLUSH_EVERY_S)
+            self._wake.clear()
+            self.force_flush()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Write what is queued, and a start note for each open span that has none yet."""
+        if not self._flushing.acquire(timeout=timeout_millis / 1000):
+            return False
+        try:
+            with guarded("writing the run file"):
+                self._flush()
+        finally:
+            self._flushing.release()
+        return True
+
+    def shutdown(self) -> None:
+        """Write everything and stop; later spans are dropped and counted."""
+        self._stopped = True
+        self._wake.set()
+        self.force_flush(5_000)
+        if self.dropped:
+            logger.warning("%d spans are missing in the run files", self.dropped)
+
+    def _flush(self) -> None:
+        items = [self._queue.popleft() for _ in range(len(self._queue))]
+        spans: dict[str, list[ReadableSpan]] = {}
+        changes: dict[str, list[QueueChange]] = {}
+        for span in self._to_note():
+            spans.setdefault(self._file_of(span), []).append(span)
+        for item in items:
+            if isinstance(item, QueueChange):
+                changes.setdefault(item.run_id or self._process_file, []).append(item)
+            else:
+                spans.setdefault(self._file_of(item), []).append(item)
+                if item.context is not None:
+                    self._noted.discard(item.context.span_id)
+        for name in {**spans, **changes}:
+            self._write(name, list(self._lines(spans.get(name, []), changes.get(name, []))))
+
+    def _lines(
+        self, spans: Sequence[ReadableSpan], changes: Sequence[QueueChange]
+    ) -> Iterator[_Line]:
+        for i in range(0, len(spans), _SPANS_PER_LINE):
+            group = spans[i : i + _SPANS_PER_LINE]
+            ended = [span for span in group if span.end_time]
+            try:
+                yield _Line(encode_spans(group).to_dict(), ended)
+            except Exception as error:
+                self._drop(len(ended), f"they cannot be encoded ({error})")
+        if changes:
+            with guarded("writing the task queue's changes"):
+                yield _Line(self._encode_queue(changes), ())
+
+    def _to_note(self) -> list[ReadableSpan]:
+        unnoted = [s for span_id, s in list(self._open.items()) if span_id not in self._noted]
+        snapshots = [span._readable_span() for span in unnoted]
+        self._noted.update(s.context.span_id for s in snapshots if s.context is not None)
+        # One that ended meanwhile is in the queue, or in this very batch, with its end.
+        return [s for s in snapshots if not s.end_time]
+
+    def _file_of(self, span: ReadableSpan) -> str:
+        run_id = (span.attributes or {}).get(Attr.RUN_ID)
+        return run_id if isinstance(run_id, str) and _is_file_name(run_id) else self._process_file
+
+    def _write(self, name: str, lines: Sequence[_Line]) -> bool:
+        path = self.folder / f"{name}.jsonl"
+        why = f"{path.name} is full" if name in self._full else None
+        if why is None and lines:
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+                try:
+                    why = self._append(descriptor, path, lines)
+                finally:
+                    os.close(descriptor)
+            except OSError as error:
+                why = f"{path.name} cannot be written: {error.strerror}"
+        if why is not None:
+            spans = [span for line in lines for span in line.ended]
+            self._drop(len(spans), why)
+            if self._sender is not None:
+                self._sender.not_written(spans)
+        return why is None
+
+    def _append(self, descriptor: int, path: Path, lines: Sequence[_Line]) -> str | None:
+        """Append lines and tell the sender; return why they could not be."""
+        size = os.fstat(descriptor).st_size
+        if size == 0:
+            lines[0].content.setdefault("runFile", {"version": VERSION})
+            self._prune(keep=path)
+        encoded = [json.dumps(o.content, separators=(",", ":")).encode() + b"\n" for o in lines]
+        if size + sum(map(len, encoded)) > self._max_file_bytes:
+            self._full.add(path.stem)
+            os.write(descriptor, b'{"resourceSpans":[],"runFile":{"version":1,"full":true}}\n')
+            return f"{path.name} is full"
+        data = b"".join(encoded)
+        written = os.write(descriptor, data)
+        if written < len(data):  # a disk that filled up: do not leave half a line behind
+            os.ftruncate(descriptor, size)
+            return "the disk is full"
+        if self._sender is not None:
+            # Others may append to this file as well: only now is it known where this went.
+            end = os.lseek(descriptor, 0, os.SEEK_CUR) - len(data)
+            for line, content in zip(lines, encoded, strict=True):
+                start, end = end, end + len(content)
+                self._sender.written(path, Batch(start, end, line.ended))
+        return None
+
+    def _drop(self, count: int, why: str) -> None:
+        if count:
+            self.dropped += count
+            log_once_a_minute(
+                why, "spans are lost to the run file: %s (%d so far)", why, self.dropped
+            )
+
+    def _encode_queue(self, changes: Iterable[QueueChange]) -> dict[str, Any]:
+        depth: list[NumberDataPoint] = []
+        age: list[NumberDataPoint] = []
+        for change in changes:
+            run = {} if change.run_id is None else {Attr.RUN_ID: change.run_id}
+            for state in ("ready", "active", "waiting"):
+                value = getattr(change, state)
+                depth.append(
+                    NumberDataPoint({Attr.TASK_STATE: state, **run}, 0, change.at_ns, value)
+                )
+            age.append(NumberDataPoint(dict(run), 0, change.at_ns, change.oldest_age_s))
+        metrics = [
+            Metric(Names.QUEUE_DEPTH, "", "{task}", Gauge(depth)),
+            Metric(Names.QUEUE_OLDEST_AGE, "", "s", Gauge(age)),
+        ]
+        scope = ScopeMetrics(
+            InstrumentationScope(SCOPE, schema_url=semconv.SCHEMA_URL), metrics, ""
+        )
+        data = MetricsData([ResourceMetrics(self._resource, [scope], "")])
+        encoded: dict[str, Any] = encode_metrics(data).to_dict()
+        return encoded
+
+    def _prune(self, keep: Path) -> None:
+        files = sorted(
+            ((p.stat().st_mtime, p.stat().st_size, p) for p in self.folder.glob("*.jsonl")),
+            reverse=True,
+        )
+        total = 0
+        for position, (_, size, path) in enumerate(files):
+            total += size
+            if path != keep and (position >= self._keep_runs or total > self._keep_bytes):
+                if self._sender is not None:
+                    self._sender.removed(path)
+                path.unlink(missing_ok=True)
+                ledger_of(path).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line to write, and the spans of it that are to be sent: those that ended."""
+
+    content: dict[str, Any]
+    ended: Sequence[ReadableSpan]
+
+
+def folder_from_environment() -> Path:
+    """Return where run files go: `OTEL_ORCHESTRATOR_RUN_DIR`, else below the working directory."""
+    chosen = os.environ.get("OTEL_ORCHESTRATOR_RUN_DIR")
+    return Path(chosen) if chosen else Path.cwd() / DEFAULT_FOLDER
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise RunFileError(
+            f"the folder for run files {folder} cannot be written ({error.strerror}). Name another:"
+            " configure(run_dir=...) or OTEL_ORCHESTRATOR_RUN_DIR, or say run_files=False"
+        ) from error
+
+
+def _is_file_name(run_id: str) -> bool:
+    return run_id.replace("-", "").replace("_", "").isalnum() and len(run_id) <= 100

@@ -1,0 +1,118 @@
+"""Send stored runs to an OTLP endpoint, on request: what `otel-orchestrator ship` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .delivery.ledger import Ledger, Sent, open_ledger, owed_to
+from .delivery.metric_exporter import export_metrics, metrics_of, send_stored_metrics
+from .delivery.sending import NOTHING, UnreachableError, send_stored
+from .errors import OrchestratorError
+from .otlp import Signal, metric_exporter, span_exporter, split_services_from
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """What became of one run file.
+
+    Attributes:
+        spans: how many were sent now.
+        before: how many the endpoint had acknowledged before.
+        refused: how many it does not take, not even one by one.
+    """
+
+    run_file: Path
+    spans: int
+    before: int
+    refused: int
+
+
+class Shipper:
+    """Sends run files to the endpoint that the `OTEL_EXPORTER_OTLP_*` variables name.
+
+    Raises:
+        OrchestratorError: no endpoint is named, or a variable makes no sense.
+    """
+
+    def __init__(self) -> None:
+        signal = Signal.from_environment("traces")
+        if signal is None:
+            raise OrchestratorError(
+                "where to? Type --endpoint http://localhost:4317, or set"
+                " OTEL_EXPORTER_OTLP_ENDPOINT"
+            )
+        self.endpoint = signal.shown
+        self._exporter = span_exporter(signal, split_services_from(None))
+        self._metrics = Signal.from_environment("metrics")
+        self._metric_exporter = None if self._metrics is None else metric_exporter(self._metrics)
+
+    def owed(self, run_files: Iterable[Path]) -> list[Path]:
+        """Return those that were meant for this endpoint and that it does not have all of."""
+        names = {self.endpoint}
+        if self._metrics is not None:
+            names.add(metrics_of(self._metrics.shown))
+        return [path for path in run_files if names & owed_to(path).keys()]
+
+    def ship(
+        self, run_file: Path, progress: Callable[[int], None], *, again: bool = False
+    ) -> Shipped:
+        """Send what the endpoint does not have of a run file.
+
+        Args:
+            run_file: which.
+            progress: called with the bytes that the endpoint has, after each batch.
+            again: send everything, whatever was acknowledged.
+
+        Raises:
+            OrchestratorError: the endpoint takes nothing, or the file cannot be sent from.
+        """
+        count = 0
+
+        def note(sent: Sent, spans: int) -> None:
+            nonlocal count
+            count += spans
+            progress(sent.bytes)
+
+        try:
+            with open_ledger(run_file) as ledger:
+                if again:
+                    ledger.note(self.endpoint, NOTHING)
+                before = ledger.sent_to(self.endpoint) or NOTHING
+                end = run_file.stat().st_size
+                sent = send_stored(
+                    ledger, run_file, self.endpoint, self._exporter, end=end, progress=note
+                )
+                self._ship_metrics(ledger, run_file)
+        except UnreachableError:
+            raise OrchestratorError(
+                f"{self.endpoint} does not take the spans of {run_file.stem}; {count} were sent."
+                " The next try sends the others only. Is that an OTLP endpoint, and of this"
+                " protocol (grpc is usually port 4317, http/protobuf 4318)?"
+            ) from None
+        except BlockingIOError:
+            raise OrchestratorError(
+                f"{run_file.name} is being sent by another program right now; try again later"
+            ) from None
+        except OSError as error:
+            raise OrchestratorError(
+                f"{run_file} cannot be sent: {error.strerror}. Its folder has to be writable, for"
+                " what is acknowledged is noted there"
+            ) from error
+        refused = sent.refused - before.refused
+        return Shipped(run_file, count - refused, before.count, refused)
+
+    def _ship_metrics(self, ledger: Ledger, run_file: Path) -> None:
+        exporter, signal = self._metric_exporter, self._metrics
+        if exporter is None or signal is None:
+            return
+        name = metrics_of(signal.shown)
+        if ledger.sent_to(name) is not None:  # else its metrics were sent when they were made
+            send_stored_metrics(ledger, run_file, name, lambda data: export_metrics(exporter, data))
+
+    def close(self) -> None:
+        """End the connections."""
+        self._exporter.shutdown()
+        if self._metric_exporter is not None:
+            self._metric_exporter.shutdown()

@@ -1,0 +1,149 @@
+"""Baseline files: what a comparison keeps of some runs, small enough to commit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ..analysis.amounts import Amount, CategoryAmount, Example, PathAmount
+from ..analysis.clip import Key
+from ..analysis.digest import Digest, Waited
+from ..errors import RunFileError
+
+FORMAT: Final = 1
+"""Goes up when a field changes its meaning or goes away; files of older ones can still be read."""
+
+_KIND: Final = "otel-orchestrator baseline"
+
+
+def encode(digests: Iterable[Digest]) -> str:
+    """Return the text of a baseline file; times in microseconds, the same bytes for the same runs.
+
+    One run, path and category a line, so that a change of it can be read.
+    """
+    runs = ",\n".join(_encoded(digest) for digest in digests)
+    return f'{{"kind": "{_KIND}", "format": {FORMAT}, "runs": [\n{runs}\n]}}\n'
+
+
+def read_baseline(path: Path) -> tuple[Digest, ...]:
+    """Read a baseline file.
+
+    Raises:
+        RunFileError: it cannot be read, is none, or is of a later version of this program.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFileError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise RunFileError(f"{path} is not a baseline file: it is not JSON") from error
+    if not isinstance(document, dict) or document.get("kind") != _KIND:
+        raise RunFileError(
+            f"{path} is not a baseline file. Type: otel-orchestrator compare RUNS"
+            " --save-baseline FILE"
+        )
+    version = document.get("format")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT:
+        raise RunFileError(f"{path} has format {version}, this program knows {FORMAT}: update it")
+    try:
+        digests = tuple(_digest(run) for run in document["runs"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFileError(f"{path} is damaged: {error!r} in its runs") from error
+    if not digests:
+        raise RunFileError(f"{path} holds no runs")
+    return digests
+
+
+def _encoded(digest: Digest) -> str:
+    head = {
+        "id": digest.run_id,
+        "label": digest.label,
+        "service": digest.service,
+        "host": digest.host,
+        "outcome": digest.outcome,
+        "trace_id": digest.trace_id,
+        "start_us": digest.start_us,
+        "wall_us": digest.wall_us,
+        "spans": digest.spans,
+        "on_wall": [[*key, us] for key, us in digest.on_wall.items()],
+        "waits": dict(digest.waits),
+        "waited_on": [[w.category, w.on, w.us] for w in digest.waited_on],
+        "warnings": list(digest.warnings),
+    }
+    categories = ",\n".join(_line([*c.key, _amount(c.amount)]) for c in digest.categories)
+    paths = ",\n".join(
+        _line([list(p.path), *p.key, _amount(p.amount), _example(p.worst)]) for p in digest.paths
+    )
+    return f'{_line(head)[:-1]},\n"categories": [\n{categories}\n],\n"paths": [\n{paths}\n]}}'
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+def _amount(amount: Amount) -> list[float]:
+    return [
+        amount.count,
+        amount.total_us,
+        round(amount.median_us, 3),
+        round(amount.p95_us, 3),
+        amount.covered_us,
+        amount.waited_us,
+    ]
+
+
+def _example(example: Example) -> list[Any]:
+    return [example.trace_id, example.span_id, example.task_id, example.us]
+
+
+def _digest(run: Mapping[str, Any]) -> Digest:
+    return Digest(
+        run_id=str(run["id"]),
+        label=_optional(run["label"]),
+        service=_optional(run["service"]),
+        host=_optional(run["host"]),
+        outcome=str(run["outcome"]),
+        trace_id=str(run["trace_id"]),
+        start_us=int(run["start_us"]),
+        wall_us=int(run["wall_us"]),
+        spans=int(run["spans"]),
+        on_wall={_key(state, category): int(us) for state, category, us in run["on_wall"]},
+        waits={str(category): int(us) for category, us in run["waits"].items()},
+        waited_on=tuple(Waited(str(c), str(on), int(us)) for c, on, us in run["waited_on"]),
+        categories=tuple(
+            CategoryAmount(_key(state, category), _read_amount(amount))
+            for state, category, amount in run["categories"]
+        ),
+        paths=tuple(
+            PathAmount(
+                tuple(map(str, names)),
+                _key(state, category),
+                _read_amount(amount),
+                _read_example(worst),
+            )
+            for names, state, category, amount, worst in run["paths"]
+        ),
+        warnings=tuple(map(str, run["warnings"])),
+    )
+
+
+def _read_amount(fields: list[Any]) -> Amount:
+    count, total, median, p95, covered, waited = fields
+    if int(count) < 1:
+        raise ValueError("a path without spans")
+    return Amount(int(count), int(total), float(median), float(p95), int(covered), int(waited))
+
+
+def _read_example(fields: list[Any]) -> Example:
+    trace_id, span_id, task_id, us = fields
+    return Example(str(trace_id), str(span_id), _optional(task_id), int(us))
+
+
+def _key(state: Any, category: Any) -> Key:
+    return str(state), str(category)
+
+
+def _optional(value: Any) -> str | None:
+    return None if value is None else str(value)

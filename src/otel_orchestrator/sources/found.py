@@ -1,0 +1,118 @@
+"""Where a run may be: in a run file, in what a Collector's file exporter wrote, or in a Jaeger.
+
+All are found by a word and read to the same `Run`s, so nothing after this knows where one is from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..errors import RunFileError
+from ..model import Run
+from .gathering import runs_in
+from .jaeger import DEFAULT_URL, Wanted, is_jaeger, runs_in_jaeger, wanted_in
+from .lines import told_in
+from .otlp import Told
+from .runfiles import RunFile, find_run, read_run
+
+_OF: Final = "#"
+_NAMED_AT_MOST: Final = 5
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A file of OTLP/JSON lines that holds any number of runs, as a Collector's `file` exporter
+    writes it.
+
+    Attributes:
+        run_id: the one run that is wanted of it; None for all.
+    """
+
+    path: Path
+    run_id: str | None
+
+
+Source = RunFile | Export | Wanted
+
+
+def find(word: str | None, folder: Path, jaeger_url: str = DEFAULT_URL) -> Source:
+    """Return what a word names, as `find_run` and `wanted_in` read it; `FILE#RUN`: a run in a file.
+
+    Raises:
+        RunFileError: it names nothing.
+    """
+    if word is None:
+        return find_run(None, folder)
+    if is_jaeger(word):
+        return wanted_in(word, jaeger_url)
+    name, _, run_id = word.partition(_OF)
+    if run_id and Path(name).is_file():
+        return Export(Path(name), run_id)
+    file = find_run(word, folder)
+    return file if _is_run_file(file.path) else Export(file.path, None)
+
+
+def read(source: Source, progress: Progress | None = None) -> tuple[Run, ...]:
+    """Read every run of a source, oldest first.
+
+    Raises:
+        RunFileError: it cannot be read, or holds none.
+    """
+    if isinstance(source, RunFile):
+        return (read_run(source, progress),)
+    if isinstance(source, Wanted):
+        return runs_in_jaeger(source, progress)
+    runs = runs_in(_documents(source.path, progress))
+    if source.run_id is not None:
+        runs = {run_id: run for run_id, run in runs.items() if run_id == source.run_id}
+    if not runs:
+        what = "a run" if source.run_id is None else f"the run {source.run_id}"
+        raise RunFileError(f"{source.path} does not hold {what}")
+    return tuple(sorted(runs.values(), key=lambda run: (run.start_ns, run.id)))
+
+
+def read_one(source: Source, progress: Progress | None = None) -> Run:
+    """Read the one run of a source.
+
+    Raises:
+        RunFileError: it cannot be read, or holds none, or more than one.
+    """
+    runs = read(source, progress)
+    if len(runs) == 1:
+        return runs[0]
+    named = ", ".join(run.id for run in runs[-_NAMED_AT_MOST:])
+    example = runs[-1].id
+    word = f"jaeger:{example}" if isinstance(source, Wanted) else f"{source.path}{_OF}{example}"
+    raise RunFileError(
+        f"that is {len(runs)} runs: name one, such as {word}. The newest are {named}"
+    )
+
+
+def _is_run_file(path: Path) -> bool:
+    try:
+        with path.open("rb") as lines:
+            first = json.loads(lines.readline())
+    except (OSError, ValueError, RecursionError):
+        return True  # reading it says what is wrong
+    is_export = isinstance(first, dict) and "resourceSpans" in first and "runFile" not in first
+    return not is_export
+
+
+def _documents(path: Path, progress: Progress | None) -> Iterator[Told]:
+    done = 0
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                done += len(line)
+                if progress is not None:
+                    progress(done)
+                if (told := told_in(line)) is not None:
+                    yield told
+    except OSError as error:
+        raise RunFileError(f"{path} cannot be read: {error.strerror}") from error

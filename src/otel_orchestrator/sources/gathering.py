@@ -1,0 +1,119 @@
+"""Put the documents of a store together: each span once, in order, and what is missing said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
+from typing import Any, Final
+
+from ..model import Attributes, GaugePoint, Run, Span
+from ..semconv import INVOKE_AGENT, INVOKE_WORKFLOW, Attr
+from .otlp import Told
+
+_WARNINGS_AT_MOST: Final = 20
+_MAY_BE_BELOW_OTHERS: Final = (INVOKE_WORKFLOW, INVOKE_AGENT)
+
+
+class Gathering:
+    """What the documents of one run have told so far.
+
+    A span without an end is a start note: it counts only where no end of the same span comes.
+    """
+
+    def __init__(self) -> None:
+        self._spans: dict[str, dict[str, Span]] = {}  # by trace, by span
+        self._points: list[GaugePoint] = []
+        self._resource: dict[str, Any] = {}
+        self._warnings: list[str] = []
+        self._lost: list[str] = []
+
+    def add(self, told: Told) -> None:
+        """Add what a document tells."""
+        for _, spans in told.blocks:
+            for span in spans:
+                self.add_span(span)
+        self._points.extend(told.points)
+        self.add_resource(told.resource)
+
+    def add_resource(self, resource: Mapping[str, Any]) -> None:
+        """Say where the spans are from; the first counts."""
+        if not self._resource:
+            self._resource = dict(resource)
+
+    def add_span(self, span: Span) -> None:
+        """Add a span, once however often it comes."""
+        trace = self._spans.setdefault(span.trace_id, {})
+        known = trace.setdefault(span.span_id, span)
+        if known is span:
+            return
+        if known.end_ns is None:
+            trace[span.span_id] = known if span.end_ns is None else span
+        elif span.end_ns is not None and span != known:
+            self._warnings.append(f"two different spans have the id {span.span_id}")
+
+    def add_point(self, point: GaugePoint) -> None:
+        """Add a point of a gauge."""
+        self._points.append(point)
+
+    def lose(self, warning: str) -> None:
+        """Note that spans may be missing."""
+        self._warnings.append(warning)
+        self._lost.append(warning)
+
+    def run(self, run_id: str) -> Run:
+        """Return everything as one run."""
+        every = (span for trace in self._spans.values() for span in trace.values())
+        spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
+        ids = {s.span_id for s in spans}
+        warnings = list(_bounded(self._warnings))
+        # A run may well be below a span of the caller's, which is in no run and so not here.
+        orphans = [s for s in spans if s.parent_id and s.parent_id not in ids]
+        if any(s.operation not in _MAY_BE_BELOW_OTHERS for s in orphans):
+            warnings.append("some spans have a parent that is missing: they are shown as roots")
+        if still_open := [s for s in spans if s.end_ns is None]:
+            warnings.append(_no_end(still_open))
+        points = tuple(sorted(self._points, key=lambda p: p.at_ns))
+        lost = tuple(_bounded(self._lost))
+        return Run(run_id, spans, points, self._resource, tuple(warnings), lost)
+
+
+def runs_in(documents: Iterable[Told]) -> dict[str, Run]:
+    """Return every run of documents that may hold many, by its id; what is in no run is left out.
+
+    Spans that a Collector sorted into services get their true one back (`orchestrator.service`).
+    """
+    gathered: dict[str, Gathering] = {}
+    for document in documents:
+        for recorded, spans in document.blocks:
+            resource = _true(recorded)
+            for span in spans:
+                run_id = span.text(Attr.RUN_ID)
+                if run_id is not None:
+                    run = gathered.setdefault(run_id, Gathering())
+                    run.add_span(span)
+                    run.add_resource(resource)
+        for point in document.points:
+            of = point.attributes.get(Attr.RUN_ID)
+            if of is not None:
+                gathered.setdefault(str(of), Gathering()).add_point(point)
+    return {run_id: run.run(run_id) for run_id, run in gathered.items()}
+
+
+def _true(recorded: Attributes) -> dict[str, Any]:
+    resource = dict(recorded)
+    if Attr.SERVICE in resource:
+        resource[Attr.SERVICE_NAME] = resource.pop(Attr.SERVICE)
+    return resource
+
+
+def _no_end(spans: list[Span]) -> str:
+    have = "1 span has" if len(spans) == 1 else f"{len(spans)} spans have"
+    if any(s.operation == INVOKE_WORKFLOW for s in spans):
+        return f"{have} no end: the run is still going on, or it was killed"
+    return f"{have} no end: taken to last as long as what it is part of"
+
+
+def _bounded(warnings: list[str]) -> Iterator[str]:
+    yield from warnings[:_WARNINGS_AT_MOST]
+    if len(warnings) > _WARNINGS_AT_MOST:
+        yield f"... and {len(warnings) - _WARNINGS_AT_MOST} warnings more"

@@ -1,0 +1,127 @@
+"""Decode lines of OTLP/JSON as nearly all of them are: spans only, each field of its proper type.
+
+That is what run files and Collectors write, and most of what reading costs. A line with anything
+else in it is left to `otlp`, which takes what can be taken; a test holds that both say the same.
+"""
+
+from __future__ import annotations
+
+from sys import intern
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from ..model import Attributes, Span, Value
+from .otlp import IS_ERROR, Told, parent_of, told_in_any, value_of, with_lists
+
+# Without `gc`: they live for one line, and there is no way round in them.
+
+
+class _Value(Struct, gc=False):
+    stringValue: str | UnsetType = UNSET  # noqa: N815
+    boolValue: bool | UnsetType = UNSET  # noqa: N815
+    intValue: str | int | UnsetType = UNSET  # noqa: N815
+    doubleValue: float | UnsetType = UNSET  # noqa: N815
+    arrayValue: dict[str, object] | UnsetType = UNSET  # noqa: N815
+
+
+class _Pair(Struct, gc=False):
+    key: str
+    value: _Value
+
+
+class _Status(Struct, gc=False, frozen=True):
+    code: int | str = 0
+
+
+class _Link(Struct, gc=False):
+    spanId: str = ""  # noqa: N815
+
+
+class _Span(Struct, gc=False):
+    traceId: str  # noqa: N815
+    spanId: str  # noqa: N815
+    startTimeUnixNano: str | int  # noqa: N815
+    endTimeUnixNano: str | int = 0  # noqa: N815
+    parentSpanId: str = ""  # noqa: N815
+    name: str = ""
+    kind: int = 0
+    attributes: list[_Pair] = []
+    status: _Status = _Status()
+    links: list[_Link] = []
+
+
+class _Scope(Struct, gc=False):
+    spans: list[_Span] = []
+
+
+class _Resource(Struct, gc=False):
+    attributes: list[_Pair] = []
+
+
+class _Block(Struct, gc=False):
+    resource: _Resource
+    scopeSpans: list[_Scope] = []  # noqa: N815
+
+
+class _Line(Struct, gc=False):
+    resourceSpans: list[_Block]  # noqa: N815
+    resourceMetrics: msgspec.Raw | UnsetType = UNSET  # noqa: N815
+    runFile: msgspec.Raw | UnsetType = UNSET  # noqa: N815
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+
+
+def told_in(line: bytes) -> Told | None:
+    """Decode a line of JSON; None if it holds no OTLP."""
+    try:
+        found = _DECODER.decode(line)
+        if found.resourceSpans and found.resourceMetrics is UNSET and found.runFile is UNSET:
+            blocks = [(_attributes(b.resource.attributes), _spans(b)) for b in found.resourceSpans]
+            return Told(blocks, [], blocks[0][0])
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        pass
+    return told_in_any(line)
+
+
+def _spans(block: _Block) -> list[Span]:
+    return [_span(raw) for scope in block.scopeSpans for raw in scope.spans]
+
+
+def _span(raw: _Span) -> Span:
+    start_ns, end_ns = int(raw.startTimeUnixNano), int(raw.endTimeUnixNano) or None
+    if not start_ns or not raw.spanId:
+        raise ValueError("that is no span")
+    return Span(
+        intern(raw.traceId.lower()),
+        raw.spanId.lower(),
+        parent_of(raw.parentSpanId),
+        intern(raw.name),
+        raw.kind,
+        start_ns,
+        None if end_ns is None else max(start_ns, end_ns),
+        raw.status.code in IS_ERROR,
+        _attributes(raw.attributes),
+        tuple([link.spanId.lower() for link in raw.links]) if raw.links else (),
+    )
+
+
+def _attributes(pairs: list[_Pair]) -> Attributes:
+    found: dict[str, Value] = {}
+    for pair in pairs:
+        value = pair.value
+        text = value.stringValue
+        # Spans have few keys and few texts, again and again: all share one of each.
+        found[intern(pair.key)] = _other(value) if text is UNSET else intern(text)
+    return with_lists(found)
+
+
+def _other(value: _Value) -> Value:
+    if value.boolValue is not UNSET:
+        return value.boolValue
+    if value.intValue is not UNSET:
+        return int(value.intValue)
+    if value.doubleValue is not UNSET:
+        return value.doubleValue
+    return None if value.arrayValue is UNSET else value_of({"arrayValue": value.arrayValue})

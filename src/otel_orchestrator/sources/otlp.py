@@ -1,0 +1,211 @@
+"""Decode OTLP/JSON into the model: tolerant here, at the edge, so that the rest can be strict.
+
+https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: ids are hexadecimal, 64-bit
+integers are strings, unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from sys import intern
+from typing import Any, Final
+
+from ..model import Attributes, GaugePoint, Span, Value
+from ..semconv import Attr
+
+IS_ERROR: Final = (2, "STATUS_CODE_ERROR")
+_DEEPEST: Final = 16
+# Jaeger's Badger keeps no lists, but their JSON as a string.
+_LISTS: Final = (Attr.TASK_DEPENDS_ON, Attr.FINISH_REASONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one document tells.
+
+    Attributes:
+        blocks: spans, with the resource that they are from.
+        points: of gauges.
+        resource: the first one.
+        header: `runFile`, of a run file's first line.
+    """
+
+    blocks: list[tuple[Attributes, list[Span]]]
+    points: list[GaugePoint]
+    resource: Attributes
+    header: Any = None
+
+
+def told_by(document: Mapping[str, Any]) -> Told:
+    """Decode a document."""
+    blocks = [{"resourceSpans": [block]} for block in _list(document.get("resourceSpans"))]
+    return Told(
+        [(resource_of(block), list(spans_of(block))) for block in blocks],
+        list(points_of(document)),
+        resource_of(document),
+        document.get("runFile"),
+    )
+
+
+def told_in_any(line: bytes) -> Told | None:
+    """Decode a line of JSON, whatever is in it; None if it holds no OTLP."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(document, dict) and {"resourceSpans", "resourceMetrics"} & document.keys():
+        return told_by(document)
+    return None
+
+
+def spans_of(document: Mapping[str, Any]) -> Iterator[Span]:
+    """Yield the spans of one `{"resourceSpans": [...]}`; what is no span is passed over."""
+    for scope in _scopes(document, "resourceSpans", "scopeSpans"):
+        for raw in _list(scope.get("spans")):
+            span = _span(raw) if isinstance(raw, dict) else None
+            if span is not None:
+                yield span
+
+
+def points_of(document: Mapping[str, Any]) -> Iterator[GaugePoint]:
+    """Yield the gauge points of one `{"resourceMetrics": [...]}`."""
+    for scope in _scopes(document, "resourceMetrics", "scopeMetrics"):
+        for metric in _list(scope.get("metrics")):
+            gauge = metric.get("gauge") if isinstance(metric, dict) else None
+            for raw in _list(gauge.get("dataPoints") if isinstance(gauge, dict) else None):
+                if isinstance(raw, dict):
+                    value = raw.get("asInt", raw.get("asDouble", 0))
+                    yield GaugePoint(
+                        str(metric.get("name", "")),
+                        _integer(raw.get("timeUnixNano")),
+                        _number(value),
+                        attributes_of(raw.get("attributes")),
+                    )
+
+
+def resource_of(document: Mapping[str, Any]) -> Mapping[str, Value]:
+    """Return the attributes of the first resource of a document."""
+    for key in ("resourceSpans", "resourceMetrics"):
+        for block in _list(document.get(key)):
+            if isinstance(block, dict) and isinstance(block.get("resource"), dict):
+                return attributes_of(block["resource"].get("attributes"))
+    return {}
+
+
+def attributes_of(raw: Any) -> Mapping[str, Value]:
+    """Decode a list of key-value pairs."""
+    found: dict[str, Value] = {}
+    for pair in _list(raw):
+        if isinstance(pair, dict) and "key" in pair:
+            value = pair.get("value")
+            # Spans have few keys and few texts, again and again: all share one of each.
+            if type(value) is dict and type(text := value.get("stringValue")) is str:
+                found[_shared(pair["key"])] = intern(text)
+            else:
+                found[_shared(pair["key"])] = value_of(value)
+    return with_lists(found)
+
+
+def with_lists(attributes: dict[str, Value]) -> Attributes:
+    """Put lists where a store has put their text."""
+    for key in _LISTS:
+        if key in attributes and isinstance(text := attributes[key], str):
+            attributes[key] = _list_in(text)
+    return attributes
+
+
+def _list_in(text: str) -> Value:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(values, list) and all(isinstance(value, str) for value in values):
+        return tuple(values)
+    return text
+
+
+def _scopes(document: Mapping[str, Any], blocks: str, scopes: str) -> Iterator[dict[str, Any]]:
+    for block in _list(document.get(blocks)):
+        if isinstance(block, dict):
+            for scope in _list(block.get(scopes)):
+                if isinstance(scope, dict):
+                    yield scope
+
+
+def _span(raw: dict[str, Any]) -> Span | None:
+    get = raw.get
+    trace_id, span_id = get("traceId"), get("spanId")
+    start_ns = _integer(get("startTimeUnixNano"))
+    if not isinstance(trace_id, str) or not isinstance(span_id, str) or not span_id or not start_ns:
+        return None
+    end_ns = _integer(get("endTimeUnixNano")) or None
+    status = get("status")
+    code = status.get("code") if isinstance(status, dict) else 0
+    return Span(
+        intern(trace_id.lower()),
+        span_id.lower(),
+        parent_of(get("parentSpanId")),
+        _shared(get("name", "")),
+        _integer(get("kind")),
+        start_ns,
+        None if end_ns is None else max(start_ns, end_ns),
+        code in IS_ERROR,
+        attributes_of(get("attributes")),
+        _links(get("links")),
+    )
+
+
+def _links(raw: Any) -> tuple[str, ...]:
+    links = (link for link in _list(raw) if isinstance(link, dict))
+    return tuple([str(link.get("spanId", "")).lower() for link in links]) if raw else ()
+
+
+def parent_of(raw: Any) -> str | None:
+    """Return the id of a span's parent; None for a root, however that is said."""
+    if not isinstance(raw, str) or not raw.strip("0"):
+        return None
+    return raw.lower()
+
+
+def _shared(text: Any) -> str:
+    return intern(text if type(text) is str else str(text))
+
+
+def value_of(raw: Any, depth: int = 0) -> Value:
+    """Decode the value of an attribute."""
+    if not isinstance(raw, dict) or depth > _DEEPEST:
+        return None
+    for key, decode in _SCALARS.items():
+        if key in raw:
+            return decode(raw[key])
+    if isinstance(raw.get("arrayValue"), dict):
+        return tuple([value_of(v, depth + 1) for v in _list(raw["arrayValue"].get("values"))])
+    return None
+
+
+def _integer(raw: Any) -> int:
+    try:
+        return 0 if isinstance(raw, bool) else int(raw)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _number(raw: Any) -> float:
+    try:
+        return float(raw)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+_SCALARS: Final[Mapping[str, Callable[[Any], Value]]] = {
+    "stringValue": _shared,
+    "boolValue": lambda value: value is True,
+    "intValue": _integer,
+    "doubleValue": _number,
+}
+
+
+def _list(raw: Any) -> Iterable[Any]:
+    return raw if isinstance(raw, list) else ()

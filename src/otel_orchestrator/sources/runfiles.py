@@ -1,0 +1,157 @@
+"""Run files on this machine: list them, find one, read one.
+
+A line is one OTLP/JSON object; the first also carries `{"runFile": {"version": 1}}`. A span
+without an end is a start note: it counts only where no end of the same span follows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import RunFileError
+from ..model import Run
+from .gathering import Gathering
+from .lines import told_in
+
+VERSION: Final = 1
+_SUFFIX: Final = ".jsonl"
+_WARNINGS_AT_MOST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A run file that is there, not yet read."""
+
+    id: str
+    path: Path
+    changed_s: float
+
+    @property
+    def is_of_a_run(self) -> bool:
+        """Whether it holds one run, rather than what a process did outside of every run."""
+        return not self.id.startswith("process-")
+
+
+def default_folder() -> Path:
+    """Return where run files are: `OTEL_ORCHESTRATOR_RUN_DIR`, else below the working directory."""
+    chosen = os.environ.get("OTEL_ORCHESTRATOR_RUN_DIR")
+    return Path(chosen) if chosen else Path.cwd() / ".otel-orchestrator" / "runs"
+
+
+def list_runs(folder: Path) -> list[RunFile]:
+    """Return the run files of a folder, newest first.
+
+    Raises:
+        RunFileError: there are none.
+    """
+    try:
+        found = [
+            RunFile(path.stem, path, path.stat().st_mtime)
+            for path in folder.iterdir()
+            if path.suffix == _SUFFIX
+        ]
+    except FileNotFoundError:
+        found = []
+    except OSError as error:
+        raise RunFileError(f"{folder} cannot be read: {error.strerror}") from error
+    if not found:
+        raise RunFileError(
+            f"there are no runs yet in {_short(folder)}. Type: otel-orchestrator demo"
+            " (or make demo), or call configure() in your program"
+        )
+    return sorted(found, key=lambda f: (f.changed_s, f.id), reverse=True)
+
+
+def find_run(wanted: str | None, folder: Path) -> RunFile:
+    """Return the run file that `wanted` names: a path, a run id, its beginning, or the newest.
+
+    Raises:
+        RunFileError: there is none, or more than one.
+    """
+    if wanted is not None and (wanted.endswith(_SUFFIX) or "/" in wanted or Path(wanted).is_file()):
+        path = Path(wanted)
+        if path.is_dir():
+            raise RunFileError(f"{wanted} is a folder. Type: --dir {wanted}")
+        if not path.is_file():
+            raise RunFileError(f"there is no file {wanted}")
+        return RunFile(path.stem, path, path.stat().st_mtime)
+    runs = list_runs(folder)
+    if wanted is None:
+        return next((r for r in runs if r.is_of_a_run), runs[0])
+    matching = [r for r in runs if r.id == wanted] or [r for r in runs if r.id.startswith(wanted)]
+    if not matching:
+        raise RunFileError(
+            f"there is no run {wanted} in {_short(folder)}. Type: otel-orchestrator runs"
+        )
+    if len(matching) > 1:
+        raise RunFileError(f"{wanted} is the beginning of {len(matching)} run ids: type more of it")
+    return matching[0]
+
+
+def read_run(file: RunFile, progress: Callable[[int], None] | None = None) -> Run:
+    """Read a run file, line by line.
+
+    Args:
+        file: which one.
+        progress: called with the bytes read so far, now and then.
+
+    Raises:
+        RunFileError: it cannot be read, or holds no OTLP at all.
+    """
+    told = _Lines()
+    try:
+        with file.path.open("rb") as lines:
+            read = 0
+            for number, line in enumerate(lines, 1):
+                told.add(number, line)
+                read += len(line)
+                if progress is not None and number % 100 == 0:
+                    progress(read)
+    except OSError as error:
+        raise RunFileError(f"{file.path} cannot be read: {error.strerror}") from error
+    if not told.documents:
+        why = "it is empty" if not read else "no line of it is OTLP JSON"
+        raise RunFileError(f"{file.path} is not a run file: {why}")
+    return told.gathered.run(file.id)
+
+
+class _Lines:
+    """What the lines of a run file have told so far."""
+
+    def __init__(self) -> None:
+        self.documents = 0
+        self.gathered = Gathering()
+
+    def add(self, number: int, line: bytes) -> None:
+        told = told_in(line)
+        if told is None:
+            if line.strip():
+                whole = line.endswith(b"\n")
+                what = "is not OTLP JSON" if whole else "is torn: the program was killed writing it"
+                self.gathered.lose(f"line {number} {what}; it is left out")
+            return
+        self.documents += 1
+        self._note_header(told.header)
+        self.gathered.add(told)
+
+    def _note_header(self, header: Any) -> None:
+        if not isinstance(header, dict):
+            return
+        if header.get("full"):
+            self.gathered.lose("the run file reached its size limit: later spans are missing")
+        version = header.get("version")
+        if version != VERSION:
+            self.gathered.lose(
+                f"the run file has version {version}, this program knows {VERSION}: update it"
+            )
+
+
+def _short(folder: Path) -> str:
+    try:
+        return str(folder.relative_to(Path.cwd()))
+    except ValueError:
+        return str(folder)

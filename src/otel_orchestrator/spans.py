@@ -1,0 +1,391 @@
+"""One lifecycle for every span this package makes: start, attach, end, on every exit.
+
+Spans are made through the OpenTelemetry API, live, so that any provider, sampler, processor and
+backend works. An `Operation` is a started span with its context; the instrumentors start it with
+an explicit parent, attach it only while the user's code runs, and end it with an outcome.
+
+    operation = start("node worker", state="working", category="compute", parent=context)
+    try:
+        with operation.attached():
+            result = users_function()
+    except BaseException as error:
+        operation.fail(error)
+        raise
+    operation.end()
+
+`wrapping.wrap` does just that around a function, a coroutine, a generator or an async generator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    Link,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    TracerProvider,
+    set_span_in_context,
+)
+from opentelemetry.util.types import AttributeValue
+
+from . import metrics, semconv
+from ._guard import guarded
+from .semconv import Attr, Outcome, State
+
+Attributes = Mapping[str, AttributeValue]
+
+RUN_KEY: Final = otel_context.create_key("otel-orchestrator-run")
+"""The OpenTelemetry context carries the id of the run it belongs to under this key."""
+
+GAP_NS: Final = 1_000
+"""Siblings never touch: Jaeger's critical path skips one of two that share a microsecond."""
+
+# A clock that was set back by more was wrong before: to stand still until then would be worse.
+_STEP_BACK_NS: Final = 1_000_000_000
+
+_NO_ATTRIBUTES: Final[Attributes] = {}
+_tracer: Tracer | None = None
+_latest_ns = 0
+
+
+def use_provider(provider: TracerProvider | None) -> None:
+    """Make all spans with `provider`; None means the global one, whenever it is set."""
+    global _tracer  # noqa: PLW0603 - one lifecycle for the process, like the API's own global
+    _tracer = trace.get_tracer(
+        metrics.SCOPE, tracer_provider=provider, schema_url=semconv.SCHEMA_URL
+    )
+
+
+def _our_tracer() -> Tracer:
+    if _tracer is None:
+        use_provider(None)
+    assert _tracer is not None
+    return _tracer
+
+
+def now_ns() -> int:
+    """Return the wall clock in nanoseconds, a little step back of which is not passed on."""
+    global _latest_ns  # noqa: PLW0603 - a race costs a few nanoseconds of monotony, not a lock
+    now = time.time_ns()
+    if 0 < _latest_ns - now < _STEP_BACK_NS:
+        return _latest_ns
+    _latest_ns = now
+    return now
+
+
+def new_run_id() -> str:
+    """Return a run id that sorts by time and is short enough to type."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def run_id_of(context: Context | None = None) -> str | None:
+    """Return the id of the run that `context` (default: the current one) belongs to."""
+    value = otel_context.get_value(RUN_KEY, context)
+    return value if isinstance(value, str) else None
+
+
+_before_shutdown: list[Callable[[], None]] = []
+
+
+def before_shutdown(make_late_spans: Callable[[], None]) -> None:
+    """Call this function before the SDK is shut down: it has spans that are not made yet."""
+    _before_shutdown.append(make_late_spans)
+
+
+def not_before_shutdown(make_late_spans: Callable[[], None]) -> None:
+    """Take back `before_shutdown`."""
+    if make_late_spans in _before_shutdown:
+        _before_shutdown.remove(make_late_spans)
+
+
+_late: Final[deque[Callable[[], None]]] = deque()
+
+
+def end_late(end: Callable[[], None]) -> None:
+    """Call `end` when the program's next span starts or ends: for finalizers.
+
+    They may run anywhere, even while the SDK holds one of its locks, which ending a span needs.
+    """
+    _late.append(end)
+
+
+def end_late_ones() -> None:
+    """End the spans whose end was noticed inside of a finalizer."""
+    while _late:
+        try:
+            end = _late.popleft()
+        except IndexError:  # another thread was faster
+            return
+        with guarded("ending a span"):
+            end()
+
+
+def make_late_spans() -> None:
+    """Make all spans that are made after the event and are not made yet."""
+    end_late_ones()
+    for make in tuple(_before_shutdown):
+        with guarded("making late spans"):
+            make()
+
+
+_CONTROL_FLOW: list[tuple[type[BaseException], Outcome]] = [
+    (GeneratorExit, semconv.ABANDONED),
+    (asyncio.CancelledError, semconv.CANCELLED),
+    (concurrent.futures.CancelledError, semconv.CANCELLED),
+    (KeyboardInterrupt, semconv.CANCELLED),
+    (SystemExit, semconv.CANCELLED),
+]
+
+
+def register_control_flow(kind: type[BaseException], outcome: Outcome) -> None:
+    """Say that exceptions of `kind` are control flow and not errors. Later entries win."""
+    if (kind, outcome) not in _CONTROL_FLOW:
+        _CONTROL_FLOW.insert(0, (kind, outcome))
+
+
+def outcome_of(error: BaseException | None) -> Outcome:
+    """Return how a call that ended with `error` ended."""
+    if error is None:
+        return semconv.OK
+    for kind, outcome in _CONTROL_FLOW:
+        if isinstance(error, kind):
+            return outcome
+    return semconv.ERROR
+
+
+def type_name(error: BaseException) -> str:
+    """Return the value of `error.type`: the class, qualified unless it is a builtin."""
+    kind = type(error)
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+class Operation:
+    """A live span, the context to run its children in, and how it ends.
+
+    Attributes:
+        span: the OpenTelemetry span, for attributes of one's own.
+        context: the parent's context with this span in it; parent of everything below.
+        start_ns: when it started, wall clock.
+        end_ns: when it ended; 0 while it is open.
+        is_ok: it ended with the outcome `ok`.
+        measured: attributes of the metrics recorded for it.
+        on_end: called once with the ended operation.
+    """
+
+    __slots__ = (
+        "_metric",
+        "_previous",
+        "_short_waits",
+        "context",
+        "end_ns",
+        "is_ok",
+        "measured",
+        "on_end",
+        "span",
+        "start_ns",
+    )
+
+    def __init__(
+        self,
+        span: Span,
+        context: Context,
+        start_ns: int,
+        metric: str | None = None,
+        measured: Attributes = _NO_ATTRIBUTES,
+    ) -> None:
+        self.span = span
+        self.context = context
+        self.start_ns = start_ns
+        self.end_ns = 0
+        self.is_ok = False
+        self._metric = metric
+        self.measured = measured
+        self.on_end: Callable[[Operation], None] | None = None
+        self._previous: Context | None = None
+        self._short_waits: dict[str, int] | None = None
+
+    def attached(self) -> attached:
+        """Return a context manager that makes this span current, for `with`."""
+        return attached(self.context)
+
+    def set(self, attributes: Attributes) -> None:
+        """Add attributes to the span."""
+        self.span.set_attributes(attributes)
+
+    def add_short_wait(self, category: str, duration_ns: int) -> None:
+        """Count a wait below this span that is too short for a span of its own."""
+        if self.end_ns:
+            return
+        if self._short_waits is None:
+            self._short_waits = {}
+        self._short_waits[category] = self._short_waits.get(category, 0) + duration_ns
+
+    def end(
+        self,
+        outcome: Outcome = semconv.OK,
+        *,
+        error_type: str | None = None,
+        end_ns: int | None = None,
+    ) -> None:
+        """End the span, once; later calls do nothing. Only `error` makes it an error span."""
+        if self.end_ns:
+            return
+        if _late:
+            end_late_ones()
+        self.is_ok = outcome == semconv.OK
+        self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
+        with guarded("ending a span"):
+            self.finishing()
+            span = self.span
+            if span.is_recording():
+                span.set_attribute(Attr.OUTCOME, outcome)
+                for category, waited_ns in (self._short_waits or {}).items():
+                    span.set_attribute(Attr.SHORT_WAIT + category, waited_ns / 1e9)
+                if outcome == semconv.ERROR:
+                    # The type and never the message, which may quote prompts and credentials.
+                    span.set_attribute(Attr.ERROR_TYPE, error_type or "_OTHER")
+                    span.set_status(Status(StatusCode.ERROR, error_type))
+            span.end(self.end_ns)
+            if self._metric is not None:
+                measured = dict(self.measured)
+                if outcome == semconv.ERROR:
+                    measured[Attr.ERROR_TYPE] = error_type or "_OTHER"
+                seconds = (self.end_ns - self.start_ns) / 1e9
+                metrics.record(self._metric, seconds, measured, self.context)
+            if self.on_end is not None:
+                self.on_end(self)
+
+    def finishing(self) -> None:
+        """Add what is only known at the end; for subclasses."""
+
+    def fail(self, error: BaseException, *, end_ns: int | None = None) -> None:
+        """End the span with the outcome that `error` means."""
+        outcome = outcome_of(error)
+        self.end(
+            outcome,
+            error_type=type_name(error) if outcome == semconv.ERROR else None,
+            end_ns=end_ns,
+        )
+
+    def __enter__(self) -> Operation:
+        self._previous = otel_context.get_current()
+        otel_context.attach(self.context)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        _restore(self.context, self._previous)
+        if exc is None:
+            self.end()
+        else:
+            self.fail(exc)
+
+
+class attached:  # noqa: N801 - reads as a statement
+    """Make `context` current inside a `with` block.
+
+    Leaving re-attaches what was current before, rather than detaching by token: a token that
+    belongs to another `contextvars.Context` cannot be reset and only logs "Failed to detach".
+    """
+
+    __slots__ = ("_context", "_previous")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._previous: Context | None = None
+
+    def __enter__(self) -> None:
+        self._previous = otel_context.get_current()
+        otel_context.attach(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        _restore(self._context, self._previous)
+
+
+def _restore(ours: Context, previous: Context | None) -> None:
+    # Only what we attached: elsewhere (a block left in another task) the context is not ours.
+    if previous is not None and otel_context.get_current() is ours:
+        otel_context.attach(previous)
+
+
+def start(
+    name: str,
+    *,
+    state: State,
+    category: str | None = None,
+    kind: SpanKind = SpanKind.INTERNAL,
+    parent: Context | None = None,
+    attributes: Attributes = _NO_ATTRIBUTES,
+    links: Sequence[Link] | None = None,
+    start_ns: int | None = None,
+    metric: str | None = None,
+    measured: Attributes = _NO_ATTRIBUTES,
+    make: type[Operation] = Operation,
+) -> Operation:
+    """Start a span below `parent` (default: the current context).
+
+    Args:
+        name: the operation and a low-cardinality name, such as `node worker`.
+        state: `working`, `waiting` or `container`.
+        category: what kind of work, or what kind of wait; containers have none.
+        kind: the span's kind.
+        parent: the context whose span is the parent.
+        attributes: set at the start, where samplers see them.
+        links: links to other spans.
+        start_ns: a start in the past, wall clock.
+        metric: the histogram that gets the duration at the end.
+        measured: that histogram's attributes: low cardinality only.
+        make: the class of the operation, for one that gathers more on its way.
+    """
+    if parent is None:
+        parent = otel_context.get_current()
+    if start_ns is None:
+        start_ns = now_ns()
+    if _late:
+        end_late_ones()
+    with guarded("starting a span"):
+        values: dict[str, AttributeValue] = {Attr.STATE: state}
+        if category is not None:
+            values[Attr.CATEGORY] = category
+        if (run_id := run_id_of(parent)) is not None:
+            values[Attr.RUN_ID] = run_id
+        values.update(attributes)
+        span = _our_tracer().start_span(name, parent, kind, values, links, start_ns)
+        return make(span, set_span_in_context(span, parent), start_ns, metric, measured)
+    return Operation(trace.INVALID_SPAN, parent, start_ns)
+
+
+def start_run(name: str, *, parent: Context | None = None, **options: Any) -> Operation:
+    """Start a span that opens a run, unless `parent` already belongs to one.
+
+    Takes what `start` takes. The run's id is on the span and in its context, from which every
+    span below takes it.
+    """
+    if parent is None:
+        parent = otel_context.get_current()
+    if run_id_of(parent) is None:
+        parent = otel_context.set_value(RUN_KEY, new_run_id(), parent)
+    return start(name, parent=parent, **options)

@@ -1,0 +1,176 @@
+"""Put an operation around a callable: function, coroutine, generator or async generator.
+
+The wrapped callable stays what it is, gives what it gave and raises what it raised.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, ParamSpec, TypeVar
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from ._guard import guarded
+from .spans import Operation
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def wrap(
+    function: Callable[P, R],
+    begin: Callable[P, Operation | None],
+    observe: Callable[[Operation, Any], None] | None = None,
+) -> Callable[P, R]:
+    """Return `function` with an operation around each of its calls.
+
+    Functions, coroutine functions, generator functions and async generator functions each stay
+    what they are. A generator's operation starts with its first step and is attached only while
+    an item is being produced, so the code that consumes it never runs inside; a generator that
+    is dropped or closed before its end is `abandoned`.
+
+    Args:
+        function: what to trace.
+        begin: starts the operation from the call's own arguments; None leaves the call untraced.
+        observe: sees the result, or each item of a generator; what it raises is swallowed.
+    """
+    wrapper: Any
+    if inspect.isasyncgenfunction(function):
+        wrapper = _async_generator(function, begin, observe)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(function, begin, observe)
+    elif inspect.iscoroutinefunction(function):
+
+        async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            operation = begin(*args, **kwargs)
+            if operation is None:
+                return await function(*args, **kwargs)
+            with operation:
+                result = await function(*args, **kwargs)
+                _show(observe, operation, result)
+                return result
+
+    else:
+
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            operation = begin(*args, **kwargs)
+            if operation is None:
+                return function(*args, **kwargs)
+            with operation:
+                result = function(*args, **kwargs)
+                _show(observe, operation, result)
+                return result
+
+    traced: Callable[P, R] = functools.wraps(function)(wrapper)
+    return traced
+
+
+def _show(
+    observe: Callable[[Operation, Any], None] | None, operation: Operation, value: Any
+) -> None:
+    if observe is not None:
+        with guarded("reading a result"):
+            observe(operation, value)
+
+
+def _generator(
+    function: Callable[..., Any],
+    begin: Callable[..., Operation | None],
+    observe: Callable[[Operation, Any], None] | None,
+) -> Callable[..., Generator[Any, Any, Any]]:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        generator = function(*args, **kwargs)
+        operation = begin(*args, **kwargs)
+        if operation is None:
+            return (yield from generator)
+        action, argument = generator.send, None
+        inside = _Inside(operation.context)
+        try:
+            while True:
+                with inside:
+                    try:
+                        item = action(argument)
+                    except StopIteration as stop:
+                        result = stop.value
+                        break
+                _show(observe, operation, item)
+                try:
+                    argument = yield item
+                    action = generator.send
+                except GeneratorExit:
+                    with inside:
+                        generator.close()
+                    raise
+                except BaseException as thrown:
+                    action, argument = generator.throw, thrown
+        except BaseException as error:
+            operation.fail(error)
+            raise
+        operation.end()
+        return result
+
+    return wrapper
+
+
+def _async_generator(
+    function: Callable[..., Any],
+    begin: Callable[..., Operation | None],
+    observe: Callable[[Operation, Any], None] | None,
+) -> Callable[..., AsyncGenerator[Any, Any]]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        generator = function(*args, **kwargs)
+        operation = begin(*args, **kwargs)
+        if operation is None:
+            async for item in generator:
+                yield item
+            return
+        action, argument = generator.asend, None
+        inside = _Inside(operation.context)
+        try:
+            while True:
+                with inside:
+                    try:
+                        item = await action(argument)
+                    except StopAsyncIteration:
+                        break
+                _show(observe, operation, item)
+                try:
+                    argument = yield item
+                    action = generator.asend
+                except GeneratorExit:
+                    with inside:
+                        await generator.aclose()
+                    raise
+                except BaseException as thrown:
+                    action, argument = generator.athrow, thrown
+        except BaseException as error:
+            operation.fail(error)
+            raise
+        operation.end()
+
+    return wrapper
+
+
+class _Inside:
+    """The context inside of a generator, current only while it is being stepped.
+
+    A generator may yield in the middle of a `with` block of its own: then that block's context is
+    what it has to find again at its next step, and what its consumer must not see.
+    """
+
+    __slots__ = ("_context", "_previous")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._previous = context
+
+    def __enter__(self) -> None:
+        self._previous = otel_context.get_current()
+        otel_context.attach(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        self._context = otel_context.get_current()
+        otel_context.attach(self._previous)

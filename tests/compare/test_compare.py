@@ -1,0 +1,214 @@
+"""What a comparison keeps of a run, what it says of paths, and which runs it doubts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from otel_orchestrator.analysis.accounting import account
+from otel_orchestrator.analysis.causes import causes_of
+from otel_orchestrator.analysis.compare import Comparison, Row, compare
+from otel_orchestrator.analysis.digest import Digest, digest_of
+from otel_orchestrator.analysis.rules import DECLARED
+from otel_orchestrator.analysis.summary import summarize
+from otel_orchestrator.model import Run
+
+from ..reading.generated import trees
+from ..reading.made import Task, made
+from .made import MS, START_NS, in_turns, renamed, run_of
+
+
+def compared(base: list[Digest], candidate: list[Digest], **options: Any) -> Comparison:
+    return compare(base, candidate, DECLARED, **{"trusted": False, **options})
+
+
+def row(comparison: Comparison, name: str) -> Row:
+    return next(r for r in comparison.paths if r.path and r.path[-1] == name)
+
+
+def test_a_digest_holds_what_the_run_did() -> None:
+    digest = digest_of(run_of(7, llm=(100, 300), git=(20,), compute=30, lock=50))
+    assert digest.run_id == "run-0007"
+    assert (digest.wall_us, digest.waiting_us) == (500_000, 50_000)
+    assert digest.on_wall == {
+        ("working", "llm"): 400_000,
+        ("working", "git"): 20_000,
+        ("working", "compute"): 30_000,
+        ("waiting", "lock"): 50_000,
+    }
+    by_path = {p.path[-1]: p.amount for p in digest.paths}
+    chat, node = by_path["chat m"], by_path["node worker"]
+    assert (chat.count, chat.total_us, chat.median_us, chat.p95_us) == (2, 400_000, 2e5, 290_000)
+    assert (chat.covered_us, chat.waiting_share) == (400_000, 0.0)
+    assert (node.total_us, node.waited_us) == (500_000, 50_000)
+    assert by_path["wait lock"].waiting_share == 1.0
+    categories = {c.key: c.amount.total_us for c in digest.categories}
+    assert categories["working", "compute"] == 30_000, "without what runs below the node"
+
+
+@given(trees())
+@settings(max_examples=60)
+def test_a_digest_agrees_with_the_report(run: Run) -> None:
+    """The report has nanoseconds; a digest, every instant cut to its microsecond."""
+    spans = tuple(
+        replace(s, start_ns=s.start_ns * 1000,
+                end_ns=None if s.end_ns is None else s.end_ns * 1000,
+                attributes={k: v * 1e3 if ".wait.short." in k and isinstance(v, float) else v
+                            for k, v in s.attributes.items()})
+        for s in run.spans
+    )  # fmt: skip
+    run = replace(run, spans=spans)
+    digest, accounting, summary = digest_of(run), account(run), summarize(run)
+    wall = {(p.state, p.category): p.ns // 1000 for p in accounting.wall.parts}
+    assert digest.on_wall == wall
+    assert digest.wall_us == accounting.outline.wall_ns // 1000
+    assert sum(p.amount.count for p in digest.paths) == len(accounting.outline.clipped)
+    mine = {c.key[1] for c in digest.categories}
+    assert mine <= {r.category for r in summary.categories} | {"llm", "compute", "unknown"}
+
+
+def test_where_a_run_was_read_from_makes_no_difference() -> None:
+    """A store may keep whole microseconds of starts and durations; the digest is the same."""
+    run = run_of(1, llm=(100.000_7, 33.333_333), git=(7.000_999,), lock=1.234_567)
+    cut = tuple(
+        replace(s, start_ns=cut_off(s.start_ns),
+                end_ns=cut_off(s.start_ns) + cut_off((s.end_ns or 0) - s.start_ns))
+        for s in reversed(run.spans)
+    )  # fmt: skip
+    assert digest_of(replace(run, spans=cut)) == digest_of(run)
+
+
+def cut_off(ns: int) -> int:
+    return ns // 1000 * 1000
+
+
+def test_more_calls_are_told_from_slower_ones() -> None:
+    """ln(total) = ln(count) + ln(mean), in every run."""
+    base = [{"llm": [100 + n] * 4} for n in range(5)]
+    candidate = [{"llm": [150 + n] * 8} for n in range(5)]
+    found = row(compared(*in_turns(base, candidate)), "chat m")
+    shifts = [found.count.shift, found.mean.shift, found.total.shift]
+    counts, means, totals = (s.estimate for s in shifts if s is not None)
+    assert counts == pytest.approx(log(2))
+    assert means == pytest.approx(log(152 / 102), abs=0.001)
+    assert totals == pytest.approx(counts + means)
+
+
+def test_paths_match_by_names_whatever_the_ids_and_the_order() -> None:
+    base = [{"git": [20 + n]} for n in range(5)]
+    groups = in_turns(base, base)
+    found = compared(groups[0][::-1], groups[1])
+    assert {len(r.path or ()) for r in found.paths} == {1, 2, 3, 4}
+    assert all(r.base_runs == r.candidate_runs == 5 for r in found.paths)
+    assert found.structure.is_same
+    assert told_of(found) == told_of(compared(*groups))
+
+
+def told_of(comparison: Comparison) -> tuple[object, ...]:
+    return comparison.paths, comparison.categories, comparison.on_wall
+
+
+def test_new_gone_more_and_less_often_are_shown_where_they_begin() -> None:
+    base = [{"llm": [9] * 2, "git": [9] * 4, "names": ["old tool"]} for _ in range(4)]
+    candidate = [{"llm": [9] * 3, "git": [9] * 2, "names": ["new tool"]} for _ in range(4)]
+    structure = compared(*in_turns(base, candidate)).structure
+    assert [c.path[-1] for c in structure.new] == ["new tool"]
+    assert [c.path[-1] for c in structure.gone] == ["old tool"]
+    assert [(c.path[-1], c.base, c.candidate) for c in structure.more] == [("chat m", 2, 3)]
+    assert [(c.path[-1], c.base, c.candidate) for c in structure.fewer] == [("git commit", 4, 2)]
+
+
+def test_what_comes_now_and_then_is_not_new() -> None:
+    base: list[dict[str, Any]] = [{} for _ in range(5)]
+    candidate = [{"names": ["retry"] if n == 0 else []} for n in range(5)]
+    found = compared(*in_turns(base, candidate))
+    assert found.structure.is_same
+    assert row(found, "retry").candidate_runs == 1
+
+
+def test_one_against_one_shows_structure_and_differences() -> None:
+    found = compared(*in_turns([{"llm": [100]}], [{"llm": [100] * 3}]))
+    assert found.is_one_each
+    assert [c.path[-1] for c in found.structure.more] == ["chat m"]
+    assert not any(r.is_lead for r in found.paths)
+    assert not found.tells_chance
+
+
+def shared(run: Run, number: int) -> Digest:
+    return digest_of(renamed(run, number, START_NS + number * 10_000 * MS))
+
+
+def plan(llm: int = 10, git: int = 4, straggler: int = 0) -> Run:
+    return made(
+        [Task(name, llm=llm + extra, git=git, compute=2 + (straggler if name == "b" else 0))
+         for extra, name in enumerate("abc")]
+        + [Task("d", needs="a", llm=llm, git=git)],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "category"),
+    [
+        (plan(llm=20), "slower", "llm"),
+        (plan(git=20), "slower", "git"),
+        (plan(straggler=30), "more waiting", "barrier"),
+    ],
+    ids=["llm", "git", "straggler"],
+)
+def test_the_cause_is_named_first(changed: Run, kind: str, category: str) -> None:
+    base = [shared(plan(), n) for n in range(0, 10, 2)]
+    candidate = [shared(changed, n) for n in range(1, 10, 2)]
+    first = causes_of(compared(base, candidate))[0]
+    assert (first.kind, first.category, first.is_growth) == (kind, category, True)
+    back = causes_of(compared(candidate, base))[0]
+    assert (back.category, back.is_growth) == (category, False)
+
+
+def test_nothing_is_blamed_where_nothing_changed() -> None:
+    base = [{"llm": [100 + n, 90]} for n in range(5)]
+    assert causes_of(compared(*in_turns(base, base))) == ()
+
+
+def made_at(*starts_s: float, host: str = "vm", first: int = 0) -> list[Digest]:
+    return [
+        digest_of(run_of(first + n, start_ns=START_NS + round(s * 1e9), host=host))
+        for n, s in enumerate(starts_s)
+    ]
+
+
+def test_runs_of_another_machine_are_advice_only() -> None:
+    base, candidate = made_at(0, 20, 40, 60), made_at(10, 30, 50, 70, host="ci", first=9)
+    slow = [replace(d, wall_us=d.wall_us * 3) for d in candidate]
+    found = compared(base, slow)
+    assert found.standing == "regression"
+    assert found.doubts.advisory == ("the runs are from 2 machines (ci, vm)",)
+    assert (found.exit_code(strict=False), found.exit_code(strict=True)) == (0, 3)
+    assert compared(base, slow, trusted=True).exit_code(strict=False) == 1
+
+
+def test_runs_of_another_session_are_advice_only() -> None:
+    found = compared(made_at(0, 9, 18, 27), made_at(2000, 2009, 2018, 2027, first=9))
+    assert found.doubts.advisory == (
+        "the runs are from 2 sessions, with half an hour or more between them",
+    )
+
+
+def test_groups_one_after_the_other_are_judged_but_doubted() -> None:
+    found = compared(made_at(0, 9, 18, 27), made_at(40, 49, 58, 67, first=9))
+    assert found.doubts.advisory == ()
+    assert "Run base and candidate in turns" in found.doubts.remarks[0]
+    turns = compared(made_at(0, 18, 36, 54), made_at(9, 27, 45, 63, first=9))
+    assert turns.doubts.remarks == ()
+
+
+def test_runs_that_did_not_end_well_or_were_not_read_whole_are_said() -> None:
+    base: list[dict[str, Any]] = [{} for _ in range(4)]
+    candidate = [{"outcome": "error", "warnings": [f"line {n} is torn"] * 3} for n in range(4)]
+    remarks = compared(*in_turns(base, candidate)).doubts.remarks
+    assert remarks[0] == "4 of 4 candidate runs did not end well: error"
+    assert remarks[1] == "run run-0001: line 0 is torn"
+    assert remarks[-1] == "... and 7 warnings more"

@@ -1,0 +1,189 @@
+"""What people, pull requests, builds and programs get to see of real runs.
+
+The baselines in `demo` are real runs of the reference orchestrator, five of each: as it is, and
+with LLM calls, git, or one task slowed (`make bench-compare` makes and judges such runs anew).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from otel_orchestrator.analysis.causes import causes_of
+from otel_orchestrator.analysis.compare import Comparison, compare
+from otel_orchestrator.analysis.rules import DECLARED
+from otel_orchestrator.reports.compare import json as json_report
+from otel_orchestrator.reports.compare import junit, markdown, text
+from otel_orchestrator.reports.compare.words import MINUS, answer, because, change
+from otel_orchestrator.sources.baselines import read_baseline
+
+from .made import in_turns
+
+HERE = Path(__file__).parent
+JAEGER = "http://localhost:16686"
+
+
+def demo(name: str, base: str = "as_it_is") -> Comparison:
+    before, after = (read_baseline(HERE / "demo" / f"{group}.json") for group in (base, name))
+    return compare(before, after, DECLARED, trusted=True)
+
+
+def text_of(comparison: Comparison, **options: Any) -> str:
+    chosen = {"width": 100, "colour": False, "jaeger_url": JAEGER, **options}
+    return text.render(comparison, **chosen)
+
+
+def check_golden(name: str, found: str) -> None:
+    """Compare with what is committed; `UPDATE_GOLDEN=1` writes it anew, to be looked at."""
+    golden = HERE / "golden" / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(found, "utf-8")
+    assert found == golden.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("slowed", "metrics", "reason"),
+    [
+        ("llm", ["wall clock", "mean LLM call", "waiting"], "Slower LLM calls: 64 → 64 calls"),
+        ("git", ["wall clock", "waiting"], "Slower git commands: 80 → 80 commands"),
+        ("straggler", ["wall clock", "waiting"], "More waiting at barriers: barrier and held"),
+    ],
+)
+def test_the_words_name_what_was_slowed(slowed: str, metrics: list[str], reason: str) -> None:
+    found = demo(slowed)
+    assert answer(found).startswith("Slower: ")
+    assert re.findall(r"(wall clock|mean LLM call|waiting) ", answer(found)) == metrics
+    assert because(causes_of(found)[0]).startswith(reason)
+    if slowed == "straggler":
+        assert because(causes_of(found)[0]).endswith("more for stock.")
+
+
+@pytest.mark.parametrize("quickened", ["llm", "git", "straggler"])
+def test_the_other_way_round_it_is_faster(quickened: str) -> None:
+    found = demo("as_it_is", base=quickened)
+    assert found.exit_code(strict=False) == 0
+    assert answer(found).startswith("Faster: wall clock ")
+    assert because(causes_of(found)[0]).startswith(("Faster", "Less waiting at barriers"))
+
+
+def test_the_whole_text() -> None:
+    check_golden("git.txt", text_of(demo("git")))
+
+
+def test_the_whole_markdown() -> None:
+    check_golden("straggler.md", markdown.render(demo("straggler"), JAEGER))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_it_fits_every_terminal(width: int) -> None:
+    for line in text_of(demo("llm"), width=width).splitlines():
+        assert len(line) <= width or "http" in line
+
+
+def test_colour_is_only_colour() -> None:
+    plain, coloured = (text_of(demo("llm"), colour=colour) for colour in (False, True))
+    assert coloured != plain
+    stripped = re.sub(r"\x1b(\[[0-9;]*m|\]8;[^\x1b]*\x1b\\)", "", coloured)
+    assert [line.rstrip() for line in stripped.splitlines()] == plain.splitlines()
+
+
+def test_one_run_each_says_so_and_no_more() -> None:
+    told = text_of(compare(*in_turns([{"llm": [100]}], [{"llm": [900]}]), DECLARED, trusted=False))
+    assert "One run each: differences and structure, no error estimate." in told
+    assert "Slower LLM calls: 1 → 1 calls, each 100 ms → 900 ms (9.0 times)" in told
+    assert "Run each side five times, in turns" in told
+    assert "chance taken alone" not in told
+    assert "●" not in told
+
+
+def test_undecided_says_what_would_have_been_found() -> None:
+    noisy = [{"llm": [ms]} for ms in (100, 120, 140, 160, 180)]
+    told = text_of(compare(*in_turns(noisy, noisy), DECLARED, trusted=False))
+    assert "Undecided. Whether wall clock and mean LLM call got slower" in told
+    assert re.search(r"undecided: so many runs would have found \+\d", " ".join(told.split()))
+
+
+def test_advice_is_marked_as_such() -> None:
+    base, candidate = ([{"host": host} for _ in range(4)] for host in ("laptop", "ci"))
+    told = text_of(compare(*in_turns(base, candidate), DECLARED, trusted=False))
+    assert "Advice only: the runs are from 2 machines (ci, laptop). It fails no build." in told
+
+
+def test_junit_has_a_case_for_each_metric() -> None:
+    suite = ElementTree.fromstring(junit.render(demo("git"), strict=False).encode())
+    assert suite.tag == "testsuite"
+    assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "3", "failures": "2", "errors": "0", "skipped": "1",
+    }  # fmt: skip
+    cases = {case.get("name"): [child.tag for child in case] for case in suite}
+    assert cases == {"wall": ["failure"], "llm.mean": ["skipped"], "waiting": ["failure"]}
+    wall = suite.find("testcase[@name='wall']/failure")
+    assert wall is not None
+    assert "regression: more than +5.0 %, beyond chance" in str(wall.get("message"))
+    assert "Slower git commands" in str(wall.text)
+
+
+@pytest.mark.parametrize(("strict", "outcome"), [(False, "skipped"), (True, "failure")])
+def test_what_is_undecided_is_skipped_in_junit_unless_strict(strict: bool, outcome: str) -> None:
+    few = compare(*in_turns([{}], [{}]), DECLARED, trusted=False)
+    suite = ElementTree.fromstring(junit.render(few, strict=strict).encode())
+    assert [child.tag for case in suite for child in case] == [outcome] * 3
+    assert suite.get("failures" if strict else "skipped") == "3"
+
+
+def test_names_of_spans_break_neither_markdown_nor_xml() -> None:
+    wild = "a|b <img src=x> [c](d) `e` @all \x00\x1b"
+    groups = in_turns([{} for _ in range(4)], [{"names": [wild] * 900} for _ in range(4)])
+    found = compare(*groups, DECLARED, trusted=False)
+    told = markdown.render(found, JAEGER)
+    assert r"a\|b \<img src=x\> \[c\](d) \`e\` \@all" in told
+    table = [line for line in told.splitlines() if line.startswith("|")]
+    cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
+    assert cells <= {4, 6, 7, 9}, "no name adds a column"
+    assert ElementTree.fromstring(junit.render(found, strict=False).encode()) is not None
+    assert "a|b <img src=x>" in text_of(found, width=200)
+
+
+def test_json_has_a_version_every_value_and_the_same_bytes_each_time() -> None:
+    rendered = json_report.render(demo("git"), strict=True, jaeger_url=JAEGER)
+    assert rendered == json_report.render(demo("git"), strict=True, jaeger_url=JAEGER)
+    document = json.loads(rendered)
+    assert (document["format"], document["standing"], document["exit_code"]) == (1, "regression", 1)
+    wall = document["metrics"][0]
+    assert (wall["metric"], wall["unit"], len(wall["base"]), len(wall["candidate"])) == (
+        "wall", "s", 5, 5,
+    )  # fmt: skip
+    assert wall["change"]["low"] < wall["change"]["estimate"] < wall["change"]["high"]
+    assert wall["change"]["confidence"] == 0.968254
+    assert document["causes"][0]["category"] == "git"
+    merge = next(p for p in document["paths"] if p["path"][-1] == "git merge")
+    assert {"count", "mean", "median", "p95", "total", "wall_share", "waiting_share"} <= set(merge)
+
+
+def test_links_lead_to_the_pair_and_to_the_worst_examples() -> None:
+    document = json.loads(json_report.render(demo("git"), strict=False, jaeger_url=JAEGER))
+    pair, *examples = [link["url"] for link in document["links"]]
+    traces = {run["trace_id"] for side in ("base", "candidate") for run in document[side]}
+    a, b = pair.removeprefix(f"{JAEGER}/trace/").split("...")
+    assert {a, b} <= traces
+    assert examples
+    for url in examples:
+        trace, span = re.fullmatch(rf"{JAEGER}/trace/(\w+)\?uiFind=(\w+)", url).groups()  # type: ignore[union-attr]
+        assert trace in traces
+        assert len(span) == 16
+    assert all("git" in link["text"] for link in document["links"][1:])
+
+
+@pytest.mark.parametrize(
+    ("logarithm", "said"),
+    [(0.0, "+0.0 %"), (0.0953102, "+10.0 %"), (-0.1053605, f"{MINUS}10.0 %"), (2.0, "7.4 times"),
+     (20.0, "from nothing"), (-20.0, "to nothing")],
+)  # fmt: skip
+def test_changes_as_people_say_them(logarithm: float, said: str) -> None:
+    assert change(logarithm) == said

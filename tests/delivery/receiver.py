@@ -1,0 +1,118 @@
+"""An OTLP/HTTP endpoint that notes what it takes, and misbehaves on request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+
+@dataclass
+class Receiver:
+    """What came, and what to answer.
+
+    Attributes:
+        port: of 127.0.0.1.
+        answer: the status for a request with these spans; 200 takes them.
+        taken: spans in the order in which they were taken.
+        requests: how many spans each request had, whatever the answer.
+        metrics: the metrics that were taken, in that order.
+        signals: which are to be sent here.
+    """
+
+    port: int = 0
+    answer: Callable[[list[Span]], int] = lambda spans: 200
+    taken: list[Span] = field(default_factory=list)
+    requests: list[int] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
+    signals: str = "traces"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that send a program's spans here."""
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.port}",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+            "OTEL_METRICS_EXPORTER": "otlp" if "metrics" in self.signals else "none",
+        }
+
+    def counted(self) -> Counter[str]:
+        """How often each span was taken, by id."""
+        return Counter(span.span_id.hex() for span in self.taken)
+
+    def points_of(self, histogram: str) -> list[tuple[int, int]]:
+        """When the points of a histogram begin, and what they count."""
+        return [
+            (point.start_time_unix_nano, point.count)
+            for metric in self.metrics
+            if metric.name == histogram
+            for point in metric.histogram.data_points
+        ]
+
+    def count_of(self, histogram: str) -> int:
+        """What a histogram counts, all deltas together."""
+        return sum(count for _, count in self.points_of(histogram))
+
+    def wait_for(self, spans: int, within_s: float = 20) -> None:
+        """Wait until so many were taken."""
+        deadline = time.monotonic() + within_s
+        while len(self.taken) < spans:
+            assert time.monotonic() < deadline, f"{len(self.taken)} of {spans} spans came"
+            time.sleep(0.02)
+
+
+@contextmanager
+def receiving(receiver: Receiver) -> Iterator[Receiver]:
+    """Listen until the block is left; on the same port as before, if there was one."""
+
+    def take_spans(body: bytes) -> int:
+        request = ExportTraceServiceRequest.FromString(body)
+        scopes = [scope for block in request.resource_spans for scope in block.scope_spans]
+        spans = [span for scope in scopes for span in scope.spans]
+        status = receiver.answer(spans)
+        if status == 200:
+            receiver.taken.extend(spans)
+        receiver.requests.append(len(spans))
+        return status
+
+    def take_metrics(body: bytes) -> int:
+        request = ExportMetricsServiceRequest.FromString(body)
+        for block in request.resource_metrics:
+            for scope in block.scope_metrics:
+                receiver.metrics.extend(scope.metrics)
+        return 200
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status = take_metrics(body) if self.path.endswith("metrics") else take_spans(body)
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", receiver.port), Handler)
+    server.daemon_threads = True
+    receiver.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

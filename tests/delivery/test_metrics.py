@@ -1,0 +1,114 @@
+"""Deltas that an endpoint did not take are kept, and sent before newer ones."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+
+from otel_orchestrator.delivery.ledger import owed_to
+from otel_orchestrator.delivery.stored_metrics import read_metrics
+
+from .receiver import Receiver, receiving
+from .test_delivery import ran, ship, started
+
+pytestmark = pytest.mark.timeout(90)
+NODES = "orchestrator.node.duration"
+
+
+def with_metrics(receiver: Receiver) -> Receiver:
+    receiver.signals = "traces,metrics"
+    return receiver
+
+
+def test_this_process_sends_what_it_counted_during_an_outage(tmp_path: Path) -> None:
+    receiver = with_metrics(Receiver())
+    with receiving(receiver):
+        pass
+    program = started(
+        """
+        import sys
+        otel.configure()
+        for _ in range(2):
+            with otel.run("r"):
+                for _ in range(5):
+                    with otel.node("n"):
+                        pass
+            print("ran", flush=True)
+            sys.stdin.readline()
+        otel.shutdown(20)
+        """,
+        tmp_path,
+        receiver,
+        OTEL_METRIC_EXPORT_INTERVAL="300",
+    )
+    assert program.stdout is not None and program.stdin is not None
+    assert program.stdout.readline() == "ran\n"
+    time.sleep(4)  # until several exports have failed
+    with receiving(receiver):
+        program.stdin.write("\n")
+        program.stdin.flush()
+        assert program.stdout.readline() == "ran\n"
+        program.communicate("\n", timeout=30)
+    assert receiver.count_of(NODES) == 10
+    starts = [at for at, _ in receiver.points_of(NODES)]
+    assert starts == sorted(starts)
+
+
+def test_the_next_process_or_ship_sends_what_one_could_not(tmp_path: Path) -> None:
+    receiver = with_metrics(Receiver())
+    with receiving(receiver):
+        pass
+    code = """
+        otel.configure()
+        with otel.run("r"), otel.node("n"):
+            pass
+        """
+    for _ in range(2):
+        ran(code, tmp_path, receiver)
+    with receiving(receiver):
+        ran(code, tmp_path, receiver)
+        assert receiver.count_of(NODES) == 3
+    ran(code, tmp_path, receiver)
+    with receiving(receiver):
+        assert ship(tmp_path, to=receiver)[0] == 0
+    assert receiver.count_of(NODES) == 4
+    assert all(owed_to(path) == {} for path in tmp_path.glob("*.jsonl"))
+
+
+def test_a_program_that_could_send_everything_keeps_no_metrics(tmp_path: Path) -> None:
+    with receiving(with_metrics(Receiver())) as receiver:
+        ran("otel.configure()\nwith otel.run('r'): pass", tmp_path, receiver)
+    assert "resourceMetrics" not in "".join(p.read_text() for p in tmp_path.glob("*.jsonl"))
+
+
+def test_stored_metrics_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    reader = InMemoryMetricReader()
+    view = View(instrument_name="exp", aggregation=ExponentialBucketHistogramAggregation())
+    meter = MeterProvider([reader], views=[view]).get_meter("m", "1", "https://example.org/s")
+    meter.create_counter("sum", "{thing}", "counts").add(3, {"a": "ü"})
+    meter.create_up_down_counter("updown").add(-2)
+    meter.create_gauge("gauge").set(0.5, {"b": True})
+    for name in ("histogram", "exp"):
+        histogram = meter.create_histogram(name, "s")
+        for value in (0, 0.3, 7, 1000):
+            histogram.record(value, {"c": 1})
+    data = reader.get_metrics_data()
+    assert isinstance(data, MetricsData)
+    written = encode_metrics(data).to_dict()
+    file = tmp_path / "process-1.jsonl"
+    line = json.dumps({"runFile": {"version": 1, "unsent": "metrics"}, **written}) + "\n"
+    file.write_text('{"resourceMetrics": []}\n' + line)
+    size = file.stat().st_size
+    first = read_metrics(file, 0, size)
+    assert first is not None and first[1] is None, "queue points of a run are no debt"
+    second = read_metrics(file, first[0], size)
+    assert second is not None and second[1] is not None
+    assert second[0] == size
+    assert encode_metrics(second[1]).to_dict() == written

@@ -1,0 +1,445 @@
+"""The reference orchestrator: real work, the same for the same seed, and clear about mistakes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from openai import OpenAI
+
+from otel_orchestrator.analysis.summary import summarize
+from otel_orchestrator.analysis.tree import forest_of
+from otel_orchestrator.cli.demo import command
+from otel_orchestrator.demo import plan
+from otel_orchestrator.demo.__main__ import parser
+from otel_orchestrator.demo.dispatch import dispatch
+from otel_orchestrator.demo.llm_server import LLMBehaviour, LLMServer, fate_of
+from otel_orchestrator.demo.plan import Task
+from otel_orchestrator.demo.repository import run_tests
+from otel_orchestrator.model import Run, Span
+from otel_orchestrator.semconv import Attr
+from otel_orchestrator.sources.runfiles import find_run, read_run
+
+
+def demo(folder: Path, *arguments: str, module: str = "demo") -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+    command = [sys.executable, "-m", f"otel_orchestrator.{module}"]
+    if module == "cli":
+        command.append("demo")
+    return subprocess.run(
+        [*command, *arguments],
+        capture_output=True,
+        text=True,
+        env={**environment, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder), "COLUMNS": "100"},
+    )
+
+
+# Whole runs of the demo, each with some hundred processes.
+pytestmark = pytest.mark.timeout(400)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A demo that is over: what it printed, its run, its record, what it left in the repository."""
+
+    output: str
+    run: Run
+    asked: list[dict[str, Any]]
+    delays: list[dict[str, Any]]
+    tree: str
+    patches: list[str]
+
+    @property
+    def answers(self) -> int:
+        """How many answers the LLM gave."""
+        return sum(line["status"] == 200 for line in self.asked)
+
+    def spans(self, name: str) -> list[Span]:
+        return [s for s in self.run.spans if s.name == name]
+
+
+def finish(folder: Path, *arguments: str) -> Finished:
+    record, runs = folder / "record.jsonl", folder / "runs"
+    given = ["--speed", "0.02", "--keep", "--record", str(record), *arguments]
+    done = demo(runs, *given, module="cli")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    root = re.findall(r"The repository is kept in (.+)", done.stdout)[0]
+
+    def git(*words: str, given: str | None = None) -> str:
+        return subprocess.check_output(["git", "-C", root, *words], text=True, input=given)
+
+    tree = git("rev-parse", "main^{tree}")
+    patches = git("patch-id", "--stable", given=git("log", "-p", "--no-merges", "main"))
+    shutil.rmtree(Path(root).parent)
+    return Finished(
+        done.stdout,
+        read_run(find_run(None, runs)),
+        [line for line in lines if "status" in line],
+        [line for line in lines if "slowed" in line],
+        tree,
+        sorted(line.split()[0] for line in patches.splitlines()),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One quick demo through the command line, as `make demo` runs it."""
+    return finish(tmp_path_factory.mktemp("demo"), "--speed", "0.2")
+
+
+@pytest.fixture(scope="module")
+def continuous(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Continuous dispatch, and an LLM that is asked nothing twice."""
+    return finish(tmp_path_factory.mktemp("demo"), "--dispatch", "continuous", "--llm-cache")
+
+
+@pytest.fixture(scope="module")
+def slowed(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Everything that can be slowed, by 0.1 to 0.4 s."""
+    delays = {"git": 5, "director": 20, "stock": 15, "llm": 10}
+    given = [word for what, s in delays.items() for word in ("--slow", f"{what}={s}")]
+    return finish(tmp_path_factory.mktemp("demo"), *given)
+
+
+def test_the_tests_fail_before_and_pass_after_and_the_demo_says_so(finished: Finished) -> None:
+    output = finished.output
+    assert "10 of 10 tasks are done and merged." in output
+    assert "Tests of the shop: 0 of 10 passed before, 10 of 10 pass now." in output
+
+
+def test_it_shows_progress_and_ends_with_the_report_and_what_to_type_next(
+    finished: Finished,
+) -> None:
+    output, run = finished.output, finished.run
+    assert output.index("director makes the plan") < output.index("strategist judges and merges")
+    assert output.index("10 of 10 pass now") < output.index("Verdict: what to optimise")
+    assert f"otel-orchestrator report {run.id} --all" in output
+    assert "docker compose up -d" in output
+
+
+def paths_of(run: Run) -> set[str]:
+    by_id = {s.span_id: s for s in run.spans}
+
+    def path_of(span: Any) -> str:
+        names = []
+        while span is not None:
+            names.append(span.name)
+            span = by_id.get(span.parent_id)
+        return " > ".join(reversed(names))
+
+    return {path_of(s) for s in run.spans}
+
+
+def test_the_run_has_the_designs_tree(finished: Finished) -> None:
+    paths = paths_of(finished.run)
+    worker = "invoke_workflow orchestrator > loop > superstep > task worker > node worker"
+    assert f"{worker} > git worktree add" in paths
+    assert f"{worker} > git commit" in paths
+    assert f"{worker} > chat local-llm > POST" in paths
+    assert f"{worker} > invoke_agent coder > chat local-llm > POST" in paths
+    assert f"{worker} > invoke_agent coder > execute_tool edit_file" in paths
+    strategist = "invoke_workflow orchestrator > loop > superstep > node strategist"
+    assert f"{strategist} > git merge" in paths
+    assert f"{strategist} > git worktree remove" in paths
+    assert len(forest_of(finished.run.spans).roots) == 1
+    assert finished.run.warnings == ()
+
+
+def test_one_task_is_three_times_slower_than_its_siblings(finished: Finished) -> None:
+    run = finished.run
+    slow = {s.span.text(Attr.TASK_ID): s.took_ns for s in summarize(run).slowest_tasks}
+    assert slow["invoice"] >= 3 * max(slow["cart"], slow["search"])
+
+
+def test_every_attempt_that_the_server_saw_is_a_span(finished: Finished) -> None:
+    posts = [s for s in finished.run.spans if s.name == "POST"]
+    assert len(posts) == len(finished.asked)
+    statuses = Counter(s.attributes["http.status_code"] for s in posts)
+    assert statuses == Counter(line["status"] for line in finished.asked)
+    assert statuses[429] + statuses[500] >= 1, "the seed brings some trouble"
+
+
+def test_the_queue_is_in_the_run_file(finished: Finished) -> None:
+    run = finished.run
+    queue = summarize(run).queue
+    assert max(p.active for p in queue) == 3, "three workers"
+    assert max(p.waiting for p in queue) == 6
+    last = queue[-1]
+    assert (last.ready, last.active, last.waiting) == (0, 0, 0)
+
+
+# --- continuous dispatch ---
+
+
+def test_a_seed_makes_the_same_repository_however_it_is_done(
+    finished: Finished, continuous: Finished, slowed: Finished
+) -> None:
+    assert len(finished.patches) == 11, "ten tasks, and the shop as it was"
+    assert finished.tree == continuous.tree == slowed.tree
+    assert finished.patches == continuous.patches == slowed.patches
+
+
+def test_continuous_dispatch_has_tasks_queues_and_nodes_in_one_superstep(
+    continuous: Finished,
+) -> None:
+    paths = paths_of(continuous.run)
+    task = "invoke_workflow orchestrator > loop > superstep > node dispatch > task worker"
+    assert f"{task} > wait queue" in paths
+    assert f"{task} > node worker > git worktree add" in paths
+    assert f"{task} > node worker > git merge" in paths, "of two dependencies, into the worktree"
+    assert f"{task} > node worker > invoke_agent coder > chat local-llm > POST" in paths
+    assert not any("wait barrier" in path for path in paths)
+    assert continuous.run.warnings == ()
+    assert len(continuous.spans("node strategist")) == 1
+
+
+def test_with_continuous_dispatch_a_task_starts_when_its_dependencies_have_ended(
+    continuous: Finished,
+) -> None:
+    tasks = {s.text(Attr.TASK_ID): s for s in continuous.spans("task worker")}
+    ended = {i: s.end_ns or 0 for i, s in tasks.items()}
+    for task in plan.shipped_tasks():
+        needed = [ended[d] for d in task["depends_on"]]
+        assert tasks[task["id"]].start_ns >= max(needed, default=0)
+    assert tasks["orders"].start_ns < ended["invoice"], "no straggler holds it"
+
+
+def planned(**needs: list[str]) -> list[Task]:
+    return [
+        Task(id=i, depends_on=d, status=plan.PLANNED, merged=False, attempts=0)
+        for i, d in needs.items()
+    ]
+
+
+def test_dispatch_keeps_to_its_slots_and_leaves_what_depends_on_a_failure() -> None:
+    begun: list[str] = []
+    at_once = 0
+
+    async def work(task: Task) -> Task:
+        nonlocal at_once
+        begun.append(task["id"])
+        at_once += 1
+        assert at_once <= 2
+        await asyncio.sleep(0)
+        at_once -= 1
+        status = plan.FAILED if task["id"] == "b" else plan.DONE
+        return Task(id=task["id"], status=status)
+
+    tasks = planned(a=[], b=[], c=[], after_a=["a"], after_b=["b", "a"])
+    final = {t["id"]: t["status"] for t in asyncio.run(dispatch(tasks, 2, work))}
+    assert final == {"a": "done", "b": "failed", "c": "done", "after_a": "done"} | {
+        "after_b": "planned"
+    }
+    assert begun == ["a", "b", "c", "after_a"]
+
+
+def test_dispatch_cancels_the_others_and_raises_what_a_worker_raised() -> None:
+    ends: list[str] = []
+
+    async def work(task: Task) -> Task:
+        if task["id"] == "b":
+            raise KeyError("broken")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append(task["id"])
+        return task
+
+    with pytest.raises(KeyError, match="broken"):
+        asyncio.run(dispatch(planned(a=[], b=[], c=[]), 3, work))
+    assert sorted(ends) == ["a", "c"]
+
+
+# --- what can be made slower, faster, or spared ---
+
+
+@pytest.mark.parametrize(
+    ("what", "spans", "times"),
+    [
+        ("git", {"git checkout", "git commit", "git merge"}, 30),
+        ("director", {"node director"}, 5),
+        ("stock", {"node worker"}, 1),
+        ("llm", {"chat local-llm"}, None),
+    ],
+)
+def test_slow_slows_that_and_nothing_else(
+    slowed: Finished, what: str, spans: set[str], times: int | None
+) -> None:
+    delays = [d for d in slowed.delays if d["slowed"] == what]
+    assert len(delays) == (times or slowed.answers)
+    for delay in delays:
+        assert any(
+            s.name in spans
+            and s.start_ns <= delay["began_ns"]
+            and delay["ended_ns"] <= (s.end_ns or 0)
+            for s in slowed.run.spans
+        )
+
+
+def test_what_is_slower_answers_the_same(finished: Finished, slowed: Finished) -> None:
+    assert slowed.answers == finished.answers
+    assert not finished.delays
+
+
+def test_a_cache_answers_what_was_asked_before(finished: Finished, continuous: Finished) -> None:
+    calls = continuous.spans("chat local-llm")
+    cached = sum(s.attributes.get(Attr.LLM_CACHED) is True for s in calls)
+    assert cached + continuous.answers == len(calls)
+    assert cached >= 6, "ten workers ask what they have to know, and three of them at once"
+    assert all(s.attributes.get(Attr.LLM_CACHED) is None for s in finished.spans("chat local-llm"))
+
+
+def test_a_faster_llm_has_the_same_troubles() -> None:
+    asked = [{"role": "user", "content": "anything"}]
+    usual = fate_of(LLMBehaviour(), asked, 0)
+    faster = fate_of(LLMBehaviour(llm_speed=0.5), asked, 0)
+    assert faster.status == usual.status
+    assert faster.first_token_s == pytest.approx(usual.first_token_s / 2)
+    assert faster.token_s == pytest.approx(usual.token_s / 2)
+
+
+def test_the_tests_output_is_the_same_wherever_they_ran(tmp_path: Path) -> None:
+    outputs = set()
+    for name in ("here", "and-over-there"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "test_it.py").write_text(
+            "import unittest\n\nclass It(unittest.TestCase):\n"
+            "    def test(self):\n        self.fail(__file__)\n"
+        )
+        passed, output = asyncio.run(run_tests(folder, "test_it"))
+        assert not passed
+        outputs.add(output)
+    assert len(outputs) == 1
+    assert str(tmp_path) not in outputs.pop()
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workers", "0"], "--workers has to be 1 or more"),
+        (["--workers", "two"], "invalid int value"),
+        (["--speed", "0"], "--speed has to be above 0"),
+        (["--llm-speed", "-1"], "--llm-speed has to be above 0"),
+        (["--dispatch", "soon"], "invalid choice"),
+        (["--slow", "git"], "type seconds, such as --slow git=2"),
+        (["--slow", "git=nan"], "type seconds"),
+        (["--slow", "nobody=1"], "WHAT is one of calendar, cart, director, git"),
+        (["--record", "nowhere/record.jsonl"], "no such folder"),
+        (["--llm-url", "http://localhost:1", "--model", "m", "--slow", "llm=1"], "local LLM"),
+        (["--llm-url", "localhost"], "is no URL"),
+        (["--llm-url", "http://localhost:1"], "needs --model"),
+        (["--model", "m"], "need --llm-url"),
+        (["--repo", "."], "need --llm-url"),
+        (["--llm-url", "http://localhost:1", "--model", "m", "--repo", "."], "needs --objective"),
+        (
+            ["--llm-url", "http://localhost:1", "--model", "m", "--repo", "/", "--objective", "o"],
+            "no git repository",
+        ),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    done = demo(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert said in done.stderr
+
+
+def test_both_command_lines_and_the_docs_have_the_same_options() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text()
+    ours = {name for o in command.params for name in o.opts}
+    assert set(re.findall(r"--[a-z-]+", parser().format_help())) - {"--help"} == ours
+    assert set(re.findall(r"`(--[a-z-]+)", page)) | {"--llm-url", "--model", "--objective"} == ours
+
+
+# --- the local LLM ---
+
+
+@pytest.fixture
+def server() -> Iterator[LLMServer]:
+    behaviour = LLMBehaviour(speed=0.001, rate_limited=0, failing=0)
+    running = LLMServer(behaviour)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+ASK: Any = [
+    {"role": "system", "content": "You are the Director of a team."},
+    {"role": "user", "content": "Objective: mend it"},
+]
+
+
+def test_the_real_client_gets_the_same_answer_streamed_and_whole(server: LLMServer) -> None:
+    client = OpenAI(base_url=server.url, api_key="none")
+    whole = client.chat.completions.create(model="m", messages=ASK)
+    chunks = list(
+        client.chat.completions.create(
+            model="m", messages=ASK, stream=True, stream_options={"include_usage": True}
+        )
+    )
+    streamed = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert streamed == whole.choices[0].message.content
+    assert chunks[-1].usage == whole.usage
+    assert [t["id"] for t in plan.from_json(streamed)] == [t["id"] for t in plan.shipped_tasks()]
+
+
+def test_the_server_ends_soon_after_a_demo_that_was_killed(tmp_path: Path) -> None:
+    starts_one = (
+        "import os, subprocess, sys\n"
+        "command = [sys.executable, '-m', 'otel_orchestrator.demo.llm_server']\n"
+        "server = subprocess.Popen([*command, '--end-with-parent'], stdout=subprocess.PIPE)\n"
+        "print(server.stdout.readline().decode(), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", starts_one], capture_output=True, text=True)
+    address = urlsplit(killed.stdout.strip())
+    assert address.port is not None
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", address.port), timeout=1).close()
+        except OSError:
+            return
+        time.sleep(0.1)
+    pytest.fail("it still answers after ten seconds")
+
+
+def test_trouble_depends_on_the_conversation_and_the_seed_alone() -> None:
+    behaviour = LLMBehaviour(seed=3, rate_limited=0.5, failing=0.3)
+    conversations = [[{"role": "user", "content": str(i)}] for i in range(200)]
+    fates = [fate_of(behaviour, c, 0) for c in conversations]
+    assert fates == [fate_of(behaviour, c, 0) for c in conversations]
+    statuses = [f.status for f in fates]
+    assert 70 < statuses.count(429) < 130
+    assert 30 < statuses.count(500) < 90
+    assert all(fate_of(behaviour, c, 1).status == 200 for c in conversations), "a retry succeeds"
+
+
+def test_a_plan_with_a_hole_is_refused() -> None:
+    with pytest.raises(ValueError, match="which is no task"):
+        plan.from_json('[{"id": "a", "depends_on": ["b"]}]')
+    with pytest.raises(ValueError, match="no JSON list"):
+        plan.from_json("I would rather not")

@@ -1,0 +1,69 @@
+"""`report --html`: a file beside you, whole or not at all, and never over another by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.reading.runs import RUN_ID, write_example
+from tests.reading.test_report import cli
+
+from .conftest import Opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_example(tmp_path / "runs")
+    return tmp_path
+
+
+def report(folder: Path, *arguments: str) -> tuple[int, str]:
+    done = cli("report", *arguments, folder=folder / "runs", cwd=folder)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_it_writes_a_page_named_after_the_run_that_opens(
+    folder: Path, watched: Callable[..., Opened]
+) -> None:
+    path = folder / f"{RUN_ID}.html"
+    assert report(folder, "--html") == (0, f"Wrote {path.name}: open it in a browser\n")
+    opened = watched(path)
+    opened.page.goto(path.as_uri())
+    assert RUN_ID in opened.page.locator("#header").inner_text()
+    assert opened.page.title() == f"orchestrator {RUN_ID}"
+
+
+def test_it_overwrites_only_with_force(folder: Path) -> None:
+    assert report(folder, "--html", "--output", "a.html")[0] == 0
+    before = (folder / "a.html").read_text()
+    (folder / "a.html").write_text("mine")
+    code, said = report(folder, "--html", "--output", "a.html")
+    assert (code, said) == (
+        2,
+        "otel-orchestrator: a.html exists already. Type --force to overwrite it\n",
+    )
+    assert (folder / "a.html").read_text() == "mine"
+    assert report(folder, "--html", "--output", "a.html", "--force")[0] == 0
+    assert (folder / "a.html").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--html", "--format", "json"), "--html or --format json? Each is a report of its own"),
+        (("--html", "--output", "runs"), "runs is a folder: name the file to write in it"),
+        (("--html", "--output", "no/a"), "no/a cannot be written: No such file or directory"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line_and_leave_nothing(
+    folder: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    assert report(folder, *arguments) == (2, f"otel-orchestrator: {said}\n")
+    assert [p.name for p in folder.iterdir()] == ["runs"]
+
+
+def test_jaeger_is_where_it_is_said_to_be(folder: Path) -> None:
+    report(folder, "--html", "--jaeger-url", "https://traces.example/", "--output", "a.html")
+    assert '"jaeger":"https://traces.example"' in (folder / "a.html").read_text()

@@ -1,0 +1,91 @@
+"""Compare what spans say with what a server did, on machines that are busy now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import httpx2
+import openai
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from .. import clocks
+from ..clocks import Differs, same
+from ..llm_server import LLM
+from ..trees import tree
+from .callers import CHAT, USAGE, anthropic_client, http_module, openai_client
+from .callers import MESSAGE as CLAUDE
+
+BOTH = [pytest.param(httpx, id="httpx"), pytest.param(httpx2, id="httpx2")]
+# openai takes clients of httpx, and since it is made on httpx2, of either.
+MODULES = BOTH if http_module(openai) is httpx2 else BOTH[:1]
+KINDS = [pytest.param(False, id="sync"), pytest.param(True, id="async")]
+
+
+def looks_like(traced: InMemorySpanExporter, expected: str, *, show: list[str]) -> None:
+    # On a busy machine it may take a millisecond to get a free connection.
+    drawn = tree(traced.get_finished_spans(), waits=True, show=show)
+    if drawn != expected and "wait pool" in drawn:
+        raise Differs(drawn)
+    assert drawn == expected
+
+
+def until_it_agrees(scenario: Callable[[], None], traced: InMemorySpanExporter, llm: LLM) -> None:
+    def forget() -> None:
+        traced.clear()
+        llm.replies.clear()
+        llm.seen.clear()
+
+    clocks.until_it_agrees(scenario, forget)
+
+
+def named(traced: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
+    found = [s for s in traced.get_finished_spans() if s.name.startswith(name)]
+    return sorted(found, key=lambda s: s.start_time or 0)
+
+
+def http_client(module: Any, is_async: bool, **options: Any) -> Any:
+    return (module.AsyncClient if is_async else module.Client)(**options)
+
+
+def stream_chat(url: str, client: Any, *, is_async: bool, api: str = "openai") -> None:
+    """Read one streamed answer."""
+    make = openai_client if api == "openai" else anthropic_client
+    ask: Callable[[], Any]
+    sdk = make(url, is_async=is_async, http_client=client, max_retries=4)
+    if api == "openai":
+        ask = lambda: sdk.chat.completions.create(**CHAT, **USAGE, stream=True)  # noqa: E731
+    else:
+        ask = lambda: sdk.messages.create(**CLAUDE, stream=True)  # noqa: E731
+    if not is_async:
+        for _ in ask():
+            pass
+        client.close()
+        return
+
+    async def run() -> None:
+        async for _ in await ask():
+            pass
+        await client.aclose()
+
+    asyncio.run(run())
+
+
+def adds_up(chat: ReadableSpan, children: list[ReadableSpan], answered_s: float) -> None:
+    """Check that children cover the call but for what comes after the last headers."""
+    assert chat.start_time is not None
+    assert chat.end_time is not None
+    ordered = sorted(children, key=lambda s: s.start_time or 0)
+    before, uncovered = chat.start_time, 0
+    for child in ordered:
+        assert child.start_time is not None
+        assert child.end_time is not None
+        assert child.start_time // 1000 > before // 1000, "siblings touch"
+        uncovered += child.start_time - before
+        before = child.end_time
+    same("not covered", uncovered / 1e9, 0)
+    same("after the headers", (chat.end_time - before) / 1e9, answered_s)

@@ -1,0 +1,103 @@
+"""What `watch` shows: told from open spans, since waits are written only once they are over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from otel_orchestrator.analysis.live import MINUTE_NS, Doing, Live, Queue
+from otel_orchestrator.model import GaugePoint, Span, Value
+
+S = 1_000_000_000
+
+
+def span(
+    span_id: str, name: str, start_s: float, parent: str | None = None, **attributes: Value
+) -> Span:
+    """An open span; `ended` ends it."""
+    named = {f"orchestrator.{k}".replace("__", "."): v for k, v in attributes.items()}
+    return Span("t", span_id, parent, name, 1, int(start_s * S), None, attributes=named)
+
+
+def ended(one: Span, end_s: float, **attributes: Value) -> Span:
+    named = {k.replace("__", "."): v for k, v in attributes.items()}
+    return replace(one, end_ns=int(end_s * S), attributes={**one.attributes, **named})
+
+
+ROOT = span("r", "invoke_workflow shop", 1, state="container")
+LOOP = span("l", "loop", 1, "r", loop__index=1)
+STEP = span("s", "superstep", 2, "l", superstep__index=4)
+
+
+def task(name: str, start_s: float = 2) -> Span:
+    return span(f"t-{name}", "task worker", start_s, "s", task__id=name, state="container")
+
+
+def node(name: str, start_s: float) -> Span:
+    return span(f"n-{name}", "node worker", start_s, f"t-{name}", state="working")
+
+
+def test_each_task_shows_the_deepest_thing_that_is_open() -> None:
+    live = Live()
+    chat = span("c", "chat gpt", 4, "n-a", state="working")
+    live.add([ROOT, LOOP, STEP, task("a"), node("a", 3), chat], [])
+    live.add([span("h", "POST", 5, "c", state="working")], [])
+    now = live.now(10 * S)
+    assert (now.name, now.started_ns, now.outcome, now.loop, now.superstep) == (
+        *("shop", 1 * S, None),
+        *(2, 5),
+    )
+    assert now.doing == (Doing("a", "chat gpt", "working", (), 4 * S, 2 * S),)
+    assert now.llm_in_flight == 1
+
+
+def test_a_task_whose_node_has_not_started_waits_for_a_slot_and_one_that_ended_is_held() -> None:
+    live = Live()
+    live.add([ROOT, LOOP, STEP, task("slow"), task("queued"), task("done")], [])
+    live.add([node("slow", 2.1), node("done", 2.2)], [])
+    live.add([ended(node("done", 2.2), 6)], [])
+    assert live.now(10 * S).doing == (
+        Doing("slow", "node worker", "working", (), int(2.1 * S), 2 * S),
+        Doing("queued", "wait queue", "waiting", ("slow",), 2 * S, 2 * S),
+        Doing("done", "wait barrier", "waiting", ("slow",), 6 * S, 2 * S),
+    )
+
+
+def test_a_wait_that_is_open_says_on_what() -> None:
+    live = Live()
+    lock = span("w", "wait lock", 5, "n-a", state="waiting", wait__on="db")
+    live.add([ROOT, LOOP, STEP, task("a"), node("a", 3), lock], [])
+    assert live.now(10 * S).doing == (Doing("a", "wait lock", "waiting", ("db",), 5 * S, 2 * S),)
+
+
+def test_a_plain_node_is_shown_by_its_name() -> None:
+    live = Live()
+    live.add([ROOT, span("n", "node director", 3, "l", state="working")], [])
+    assert [d.who for d in live.now(10 * S).doing] == ["director"]
+
+
+def test_rates_are_of_the_last_minute_and_the_rest_is_forgotten() -> None:
+    live = Live()
+    for i in range(1000):
+        call = span(f"c{i}", "chat gpt", i, "r")
+        live.add([call], [])
+        live.add([ended(call, i + 0.5, gen_ai__usage__output_tokens=7)], [])
+        live.add([ended(span(f"g{i}", "git commit", i, "r"), i + 0.1)], [])
+    now = live.now(1000 * S)
+    assert (now.llm_a_minute, now.tokens_a_minute, now.git_a_minute) == (60, 420, 60)
+    assert now.llm_median_ns == S // 2
+    assert now.spans == 2000
+    later = live.now(1000 * S + MINUTE_NS)
+    assert (later.llm_a_minute, later.git_a_minute, later.llm_in_flight) == (0, 0, 0)
+
+
+def test_the_queue_is_put_together_from_its_points_and_the_end_is_seen() -> None:
+    live = Live()
+    points = [
+        GaugePoint("orchestrator.queue.depth", 3 * S, n, {"orchestrator.task.state": state})
+        for state, n in (("ready", 1), ("active", 2), ("waiting", 3))
+    ]
+    live.add([ROOT], points)
+    live.add([ended(ROOT, 9, orchestrator__outcome="interrupted")], [])
+    now = live.now(20 * S)
+    assert now.queue == (Queue(3 * S, 1, 2, 3),)
+    assert (now.ended_ns, now.outcome, now.doing) == (9 * S, "interrupted", ())

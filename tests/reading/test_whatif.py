@@ -1,0 +1,402 @@
+"""What-if: schedules worked out by hand, and runs that are made as they were predicted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_orchestrator.analysis import simulation
+from otel_orchestrator.analysis.outline import outline_of
+from otel_orchestrator.analysis.paper import Estimate
+from otel_orchestrator.analysis.simulation import Plan
+from otel_orchestrator.analysis.whatif import WhatIf, what_if
+from otel_orchestrator.model import Run
+
+from .generated import Spans
+from .made import MS, Control, Task, made
+
+# --- placing jobs on slots ---
+
+
+@dataclass(frozen=True)
+class Item:
+    service_ns: int
+    needs: tuple[int, ...] = ()
+    release_ns: int = 0
+
+
+def planned(items: list[Item]) -> tuple[Plan, list[int]]:
+    plan = Plan([i.needs for i in items], [i.release_ns for i in items])
+    return plan, [i.service_ns for i in items]
+
+
+def test_a_free_slot_takes_what_has_been_ready_for_longest() -> None:
+    """Two slots. 0: 5, 1: 3, 2: 4 after 1, 3: 2 from the beginning but last in line.
+
+    slot 0  ├ 0 ──┤├ 2 ──┤      2 is ready at 3, but 3 has been since 0
+    slot 1  ├ 1┤├3┤
+    """
+    items = [Item(5), Item(3), Item(4, (1,)), Item(2)]
+    assert simulation.starts(*planned(items), 2) == [0, 0, 5, 3]
+    assert simulation.makespan(*planned(items), 2) == 9
+    assert simulation.starts(*planned(items), 2, "longest_path") == [0, 0, 3, 5]
+    assert simulation.bound(*planned(items), 2) == 7
+
+
+def test_longest_chain_first_starts_what_others_wait_for() -> None:
+    """One slot, 1 and its successor 2 are the longest chain."""
+    items = [Item(4), Item(3), Item(9, (1,))]
+    assert simulation.starts(*planned(items), 1) == [0, 4, 7]
+    assert simulation.starts(*planned(items), 1, "longest_path") == [12, 0, 3]
+
+
+def test_nothing_starts_before_its_release() -> None:
+    assert simulation.starts(*planned([Item(2, (), 7), Item(1)]), 1) == [7, 0]
+    assert simulation.bound(*planned([Item(2, (), 7), Item(1)]), 1) == 9
+
+
+def test_items_that_need_each_other_are_an_error() -> None:
+    with pytest.raises(ValueError, match="need each other"):
+        simulation.starts(*planned([Item(1, (1,)), Item(1, (0,))]), 1)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[Item]:
+    return [
+        Item(
+            draw(st.integers(0, 6)),
+            tuple(sorted(draw(st.sets(st.integers(0, n - 1), max_size=2)))) if n else (),
+            draw(st.sampled_from((0, 0, 3))),
+        )
+        for n in range(draw(st.integers(0, 5)))
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(items=plans(), slots=st.integers(1, 3))
+def test_schedules_are_possible_never_lazy_and_never_beat_the_bound(
+    items: list[Item], slots: int
+) -> None:
+    for order in ("first_ready", "longest_path"):
+        starts = simulation.starts(*planned(items), slots, order)
+        ends = [s + i.service_ns for s, i in zip(starts, items, strict=True)]
+        assert simulation.makespan(*planned(items), slots, order) == max(ends, default=0)
+        for n, item in enumerate(items):
+            ready = max([item.release_ns, *(ends[m] for m in item.needs)])
+            assert starts[n] >= ready
+            for tick in range(ready, starts[n]):
+                assert sum(s <= tick < e for s, e in zip(starts, ends, strict=True)) == slots
+        for tick in range(max(ends, default=0)):
+            assert sum(s <= tick < e for s, e in zip(starts, ends, strict=True)) <= slots
+        assert max(ends, default=0) >= simulation.bound(*planned(items), slots)
+
+
+@settings(max_examples=60, deadline=None)
+@given(items=plans(), slots=st.integers(1, 2))
+def test_no_order_at_all_beats_the_bound(items: list[Item], slots: int) -> None:
+    best = min((_in_this_order(items, order, slots) for order in permutations(range(len(items)))),
+               default=0)  # fmt: skip
+    assert best >= simulation.bound(*planned(items), slots)
+
+
+def _in_this_order(items: list[Item], order: tuple[int, ...], slots: int) -> int:
+    """Place each as early as its needs and one slot allow; needs that come later: impossible."""
+    free, ends = [0] * slots, dict[int, int]()
+    for n in order:
+        if not set(items[n].needs) <= set(ends):
+            return 10**9
+        at = max([min(free), items[n].release_ns, *(ends[m] for m in items[n].needs)])
+        free[free.index(min(free))] = ends[n] = at + items[n].service_ns
+    return max(free)
+
+
+# --- estimates ---
+
+
+def estimates(run: Run) -> WhatIf:
+    return what_if(outline_of(run))
+
+
+def expected_ms(estimate: Estimate) -> float:
+    assert estimate.band is not None, estimate.reason
+    band = estimate.band
+    assert 0 <= band.low_ns <= band.expected_ns <= band.high_ns
+    return band.expected_ns / MS
+
+
+def wall_ms(run: Run) -> float:
+    return outline_of(run).wall_ns / MS
+
+
+SEED = [
+    Task("A", compute=30),
+    Task("B", compute=600),
+    Task("C", compute=30),
+    Task("D", needs="AC", compute=90),
+]
+"""D could start at 30; it starts at 600, after the barrier and the cycle."""
+
+
+def test_the_seeds_picture_under_continuous_dispatch() -> None:
+    """Director 10; B ends at 610, D at 130; Strategist 5, Director's last look 10."""
+    run = made(SEED, director=Control(llm=10), strategist=Control(llm=5))
+    assert wall_ms(run) == 10 + 600 + 5 + 10 + 90 + 5 + 10
+    found = estimates(run)
+    assert expected_ms(found.named("continuous")) == 10 + 600 + 5 + 10
+    assert expected_ms(found.named("no_barrier")) == wall_ms(run) - 90
+    assert found.named("continuous").saves == pytest.approx(1 - 625 / 730)
+
+
+def test_a_next_batch_as_long_as_the_first_saves_nearly_half() -> None:
+    """D takes 600 as well: it runs from 30 to 630 instead of from 600 to 1200."""
+    run = made([*SEED[:3], Task("D", needs="AC", compute=600)], director=Control(llm=0),
+               strategist=Control(llm=0))  # fmt: skip
+    assert wall_ms(run) == 1200
+    assert expected_ms(estimates(run).named("continuous")) == 630
+
+
+def test_the_merges_of_all_turns_are_made_at_the_end() -> None:
+    run = made(SEED, strategist=Control(llm=2, merge=7), director=Control(llm=1))
+    assert expected_ms(estimates(run).named("continuous")) == 1 + 600 + 2 + 4 * 7 + 1
+
+
+def test_the_band_holds_what_calls_at_the_end_may_take() -> None:
+    """The Director's plan takes 50, a look 4: only looks count for the last look."""
+    run = made(SEED, opening=Control(llm=50), director=Control(llm=4))
+    assert expected_ms(estimates(run).named("continuous")) == 50 + 600 + 1 + 4
+
+
+Step = tuple[tuple[str, int, int, str, tuple[str, ...]], ...]
+
+
+def _steps(*steps: Step) -> Run:
+    """Supersteps of (name, start, end, task id, needs); without a task id a node that runs alone.
+
+    What a task needs ended when it was scheduled, and it was planned at the very beginning.
+    """
+    spans = Spans()
+    end = max(job[2] for job in steps[-1])
+    root = spans.add("invoke_workflow w", 0, end, None, concurrency__limit=2)
+    loop = spans.add("loop", 0, end, root)
+    for jobs in steps:
+        scheduled, last = min(j[1] for j in jobs), max(j[2] for j in jobs)
+        step = spans.add("superstep", scheduled, last, loop)
+        for name, start, stop, task_id, needs in jobs:
+            top = step
+            if task_id:
+                waited = scheduled / 1e9
+                top = spans.add("task w", scheduled, last, step, task__id=task_id,
+                                task__depends_on=needs, task__wait__dependency=waited)  # fmt: skip
+            spans.add(f"node {name}", start, stop, top, "working", "compute", node__name=name)
+    return spans.run()
+
+
+def expected_ns(run: Run, name: str) -> int:
+    band = estimates(run).named(name).band
+    assert band is not None
+    return band.expected_ns
+
+
+def test_a_task_that_was_tried_again_has_a_round_of_its_own() -> None:
+    """Nothing can be saved: its second attempt comes after Strategist and Director looked."""
+    run = _steps(
+        (("worker", 0, 10, "a", ()),),
+        (("strategist", 10, 15, "", ()),),
+        (("director", 15, 18, "", ()),),
+        (("worker", 18, 38, "a", ()),),
+        (("strategist", 38, 43, "", ()),),
+        (("director", 43, 46, "", ()),),
+    )
+    assert expected_ns(run, "continuous") == 46
+
+
+def test_a_task_waits_for_the_attempt_that_it_built_on_and_no_later_one() -> None:
+    """b needs what a did first; beside it a is done again."""
+    run = _steps(
+        (("worker", 0, 10, "a", ()),),
+        (("worker", 10, 20, "b", ("a",)), ("worker", 10, 30, "a", ())),
+    )
+    assert expected_ns(run, "no_barrier") == 10 + 20
+    assert expected_ns(run, "continuous") == 10 + 10 + 20
+
+
+def test_two_workers_for_one_task_at_once_are_no_retry() -> None:
+    run = _steps((("worker", 0, 10, "a", ()), ("worker", 0, 12, "a", ())))
+    assert expected_ns(run, "continuous") == 12
+
+
+def test_a_task_starts_no_sooner_than_it_was_planned() -> None:
+    """b needs nothing, but the Director planned it when workers had been at work for 10."""
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 40, None, concurrency__limit=2)
+    loop = spans.add("loop", 0, 40, root)
+    for start, end, task_id in ((0, 10, "a"), (30, 40, "b")):
+        if start:
+            step = spans.add("superstep", 10, 30, loop)
+            spans.add("node director", 10, 30, step, "working", "compute")
+        step = spans.add("superstep", start, end, loop)
+        task = spans.add("task w", start, end, step, task__id=task_id, task__depends_on=())
+        spans.add("node w", start, end, task, "working", "compute")
+    run = spans.run()
+    assert expected_ns(run, "continuous") == 20
+    assert expected_ns(run, "no_barrier") == 40
+
+
+def test_a_node_that_dispatches_itself_is_not_told_to() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 30, None, concurrency__limit=1)
+    superstep = spans.add("superstep", 0, 30, spans.add("loop", 0, 30, root))
+    node = spans.add("node dispatch", 0, 30, superstep, "working", "compute")
+    for start, end, name, needs in ((0, 10, "a", ()), (10, 20, "b", ()), (20, 30, "c", ("a",))):
+        task = spans.add("task worker", start, end, node, task__id=name, task__depends_on=needs)
+        spans.add("chat m", start, end, task, "working", "llm")
+    found = estimates(spans.run())
+    assert "dispatches its workers itself" in str(found.named("continuous").reason)
+    # With a second worker b runs beside a, and c when a is done.
+    assert expected_ns(spans.run(), "workers_plus_1") == 20
+
+
+QUEUED = [Task(n, compute=10) for n in "abcdef"]
+
+
+def test_other_numbers_of_workers() -> None:
+    """Six tasks of 10 on 3 slots: 2 rounds; on 2: 3; on 4: 2; on 6: 1. Around them 1 + 1 + 1."""
+    found = estimates(made(QUEUED))
+    assert found.wall_ns == 23 * MS
+    assert [expected_ms(found.named(n)) for n in
+            ("workers_minus_1", "workers_plus_1", "workers_times_2")] == [33, 23, 13]  # fmt: skip
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4, 6])
+def test_what_is_predicted_for_other_workers_is_what_they_take(slots: int) -> None:
+    plan = [*SEED, *(Task(n, needs="A", llm=11, git=2) for n in "efghi"), Task("z", "ei", 70)]
+    before, after = (made(plan, slots=s, strategist=Control(3, 2, 1)) for s in (slots + 1, slots))
+    assert expected_ms(estimates(before).named("workers_minus_1")) == wall_ms(after)
+    assert expected_ms(estimates(after).named("workers_plus_1")) == wall_ms(before)
+
+
+def test_llm_twice_as_fast_is_a_run_with_calls_half_as_long() -> None:
+    def plan(k: int) -> Run:
+        tasks = [
+            Task("a", "", 40 // k, 6, 5),
+            Task("b", "", 8 // k, 0, 30),
+            Task("c", "a", 20 // k),
+        ]
+        return made(tasks, 1, Control(llm=8 // k), Control(llm=4 // k, merge=3))
+
+    assert expected_ms(estimates(plan(1)).named("llm_twice_as_fast")) == wall_ms(plan(2))
+
+
+def test_git_free_is_a_run_without_git() -> None:
+    def plan(k: int) -> Run:
+        tasks = [Task("a", "", 9, 6 * k, 5), Task("b", "", 8, 20 * k), Task("c", "a", 9, 2 * k)]
+        return made(tasks, 2, strategist=Control(llm=4, merge=3 * k))
+
+    assert expected_ms(estimates(plan(1)).named("git_free")) == wall_ms(plan(0))
+
+
+def _one_node(*children: tuple[str, int, int, str, dict[str, str]]) -> Run:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None, concurrency__limit=1)
+    step = spans.add("superstep", 0, 100, spans.add("loop", 0, 100, root))
+    task = spans.add("task w", 0, 100, step, task__id="a", task__depends_on=())
+    node = spans.add("node w", 0, 100, task, "working", "compute")
+    for name, start, end, category, said in children:
+        spans.add(name, start, end, node, "working", category, **said)
+    return spans.run()
+
+
+def test_git_commands_that_follow_on_each_other_become_the_longest_of_them() -> None:
+    run = _one_node(
+        ("git add", 0, 10, "git", {}),
+        ("git commit", 10, 40, "git", {}),
+        ("chat m", 40, 50, "llm", {}),
+        ("git push", 50, 70, "git", {}),
+    )
+    band = estimates(run).named("git_batched").band
+    assert band is not None
+    assert band.expected_ns == 90
+    assert band.low_ns < 70 < 100 < band.high_ns
+
+
+def test_an_answer_is_cached_once_it_is_there() -> None:
+    """Of three equal prompts the second is asked while the first is answered: only the third."""
+    same = {"llm__prompt__hash": "x"}
+    run = _one_node(
+        ("chat m", 0, 20, "llm", same),
+        ("chat m", 10, 30, "llm", same),
+        ("chat m", 40, 60, "llm", same),
+        ("chat m", 70, 90, "llm", {"llm__prompt__hash": "y"}),
+    )
+    found = estimates(run).named("prompts_cached")
+    assert found.band is not None
+    assert found.band.expected_ns == 80
+    assert found.band.low_ns <= 60
+    assert "1 of 4 calls" in found.title
+
+
+def test_calls_outside_of_agents_can_be_made_in_parallel() -> None:
+    run = _one_node(("chat m", 0, 20, "llm", {}), ("chat m", 20, 60, "llm", {}))
+    band = estimates(run).named("llm_parallel").band
+    assert band is not None
+    assert band.expected_ns == 80
+    assert band.high_ns >= 100
+
+
+def test_an_overlapped_director_costs_nothing_between_turns() -> None:
+    """Turn 1 takes 600, of which 570 with its straggler alone; the look takes 20."""
+    run = made(SEED, director=Control(llm=20), strategist=Control(llm=7))
+    found = estimates(run).named("director_overlapped")
+    assert expected_ms(found) == wall_ms(run) - 20
+    assert found.band is not None
+    assert found.band.low_ns <= (wall_ms(run) - 27) * MS
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "reason"),
+    [
+        (made(SEED, says_dependencies=False), "continuous", "4 of 4 jobs depended on is not known"),
+        (made(SEED, slots=1), "workers_minus_1", "only one worker"),
+        (made(SEED, is_limited=False), "workers_plus_1", "was not limited"),
+        (made([Task("a", git=1)], director=Control(0), strategist=Control(0)), "llm_parallel",
+         "no LLM call"),
+        (made(SEED), "git_free", "no git command"),
+        (made(SEED), "prompts_cached", "hash"),
+        (made(SEED[:3]), "director_overlapped", "between workers"),
+        (Spans().run(), "continuous", "no superstep with workers"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_told_says_why(run: Run, name: str, reason: str) -> None:
+    found = estimates(run).named(name)
+    assert (found.band, found.saves) == (None, None)
+    assert reason in str(found.reason)
+
+
+def test_every_estimate_says_what_it_assumes() -> None:
+    for estimate in estimates(made(SEED, strategist=Control(merge=1))).estimates:
+        assert bool(estimate.assumptions) != bool(estimate.reason), estimate
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tasks=st.lists(st.tuples(st.integers(1, 50), st.integers(0, 3)), min_size=1, max_size=8),
+    slots=st.integers(1, 4),
+)
+def test_an_unchanged_run_is_reproduced_and_no_barrier_never_beats_its_bound(
+    tasks: list[tuple[int, int]], slots: int
+) -> None:
+    names = "abcdefgh"
+    plan = [
+        Task(names[n], names[n - back] if 0 < back <= n else "", llm=2 * ms)
+        for n, (ms, back) in enumerate(tasks)
+    ]
+    run = made(plan, slots)
+    found = estimates(run)
+    longest = max(t.takes for t in plan)
+    assert expected_ms(found.named("continuous")) >= longest + 3
+    assert expected_ms(found.named("workers_times_2")) <= wall_ms(run)
+    assert expected_ms(found.named("no_barrier")) >= sum(t.takes for t in plan) / slots

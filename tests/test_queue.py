@@ -1,0 +1,283 @@
+"""Queue depth: what is ready, active and waiting, from the application's own tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langgraph.graph import START, StateGraph
+from langgraph.types import Send
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import otel_orchestrator as otel
+from otel_orchestrator import tasks
+from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
+from otel_orchestrator.semconv import Attr, Metric
+from otel_orchestrator.task_fields import TaskFields, task_id_of
+from otel_orchestrator.tasks import QueueBoard, QueueChange
+
+Depth = tuple[int, int, int]
+
+
+@pytest.fixture
+def changes() -> Iterator[list[QueueChange]]:
+    seen: list[QueueChange] = []
+    stop = tasks.subscribe(seen.append)
+    yield seen
+    stop()
+
+
+def depths(changes: list[QueueChange]) -> list[Depth]:
+    return [(c.ready, c.active, c.waiting) for c in changes]
+
+
+def plan(**needs: list[str]) -> list[dict[str, Any]]:
+    return [{"id": i, "status": "planned", "depends_on": d} for i, d in needs.items()]
+
+
+def now(board: QueueBoard) -> Depth:
+    queue = board.snapshot()
+    return queue.ready, queue.active, queue.waiting
+
+
+def test_a_planned_task_whose_dependencies_are_done_is_ready() -> None:
+    board = QueueBoard("r")
+    todo = plan(a=[], b=["a"], c=["a", "b"])
+    board.observe(todo)
+    assert now(board) == (1, 0, 2)
+    todo[0]["status"] = "Done"
+    board.observe(todo)
+    assert now(board) == (1, 0, 1)
+
+
+def test_dependencies_are_done_when_their_node_ends_not_when_the_state_says_so() -> None:
+    board = QueueBoard("r")
+    board.observe(plan(a=[], b=["a"]))
+    board.started("a")
+    assert now(board) == (0, 1, 1)
+    board.ended("a")
+    assert now(board) == (1, 0, 0)
+    board.observe(plan(a=[], b=["a"]))
+    assert now(board) == (1, 0, 0), "the state has not caught up; a does not become ready again"
+
+
+def test_a_failed_node_leaves_its_task_to_be_done() -> None:
+    board = QueueBoard("r")
+    board.observe(plan(a=[], b=["a"]))
+    board.started("a")
+    board.ended("a", ok=False)
+    assert now(board) == (1, 0, 1)
+
+
+def test_a_task_that_is_planned_again_is_ready_again() -> None:
+    board = QueueBoard("r")
+    todo = plan(a=[])
+    todo[0]["status"] = "active"
+    board.observe(todo, sees_nodes=lambda: True)
+    board.started("a")
+    board.ended("a")
+    assert now(board) == (0, 0, 0)
+    todo[0]["status"] = "planned"
+    board.observe(todo)
+    assert now(board) == (1, 0, 0)
+
+
+def test_a_task_called_active_is_ready_until_its_node_runs_where_nodes_are_seen() -> None:
+    todo = [{"id": "a", "status": "active"}]
+    seen, unseen = QueueBoard("seen"), QueueBoard("unseen")
+    seen.observe(todo, sees_nodes=lambda: True)
+    unseen.observe(todo)
+    assert (now(seen), now(unseen)) == ((1, 0, 0), (0, 1, 0))
+
+
+def test_unknown_dependencies_and_cycles_keep_waiting() -> None:
+    board = QueueBoard("r")
+    board.observe(plan(a=["nobody"], b=["c"], c=["b"]))
+    assert now(board) == (0, 0, 3)
+
+
+class Status(enum.Enum):
+    PLANNED = "planned"
+    DONE = "done"
+
+
+@dataclasses.dataclass
+class Job:
+    key: int
+    state: Status
+    after: Any = None
+
+
+def test_objects_enums_mappings_and_other_field_names_are_understood() -> None:
+    fields = TaskFields(id="key", status="state", depends_on="after")
+    first = Job(1, Status.DONE)
+    board = QueueBoard("r")
+    board.observe(
+        {1: first, 2: Job(2, Status.PLANNED, [first]), 3: Job(3, Status.PLANNED, 2)}, fields
+    )
+    assert now(board) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("nonsense", [None, 3, "text", [None, 3, {}], [{"id": None}], {"a": 1}])
+def test_nonsense_counts_nothing(nonsense: Any) -> None:
+    board = QueueBoard("r")
+    board.observe(nonsense)
+    assert now(board) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ({"id": "a", "title": "t"}, "a"),
+        ({"task": {"id": "a"}, "id": "state"}, "a"),
+        ({"current_task": "a"}, "a"),
+        ({"task_id": 7}, "7"),
+        (Job(1, Status.DONE), None),
+        ("a", "a"),
+        ({"id": {"deep": 1}}, None),
+        (None, None),
+        (object(), None),
+    ],
+)
+def test_the_task_id_is_found_in_a_send_argument(argument: Any, expected: str | None) -> None:
+    assert task_id_of(argument, TaskFields(), is_known=lambda _: True) == expected
+
+
+@pytest.mark.parametrize("text", ["Write a letter to Mr Smith", "one"])
+def test_a_text_that_is_no_known_id_is_not_taken_for_one(text: str) -> None:
+    for argument in (text, {"task": text}, {"current_task": text, "other": 1}):
+        assert task_id_of(argument, TaskFields()) is None
+        assert task_id_of(argument, TaskFields(), {"two"}.__contains__) is None
+        assert task_id_of(argument, TaskFields(), {text}.__contains__) == text
+    assert task_id_of({"task_id": text}, TaskFields()) == text
+
+
+def test_only_real_changes_are_told(changes: list[QueueChange]) -> None:
+    board = tasks.board("told")
+    for _ in range(3):
+        board.observe(plan(a=[], b=["a"]))
+    board.close()
+    assert depths(changes) == [(1, 0, 1), (0, 0, 0)]
+    assert all(c.run_id == "told" for c in changes)
+
+
+def test_a_listener_that_fails_disturbs_nobody(
+    changes: list[QueueChange], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_orchestrator._guard.strict", False)
+
+    def fail(change: QueueChange) -> None:
+        raise RuntimeError
+
+    stop = tasks.subscribe(fail)
+    otel.observe_tasks(plan(a=[]))
+    stop()
+    tasks.close_board(None)
+    assert depths(changes) == [(1, 0, 0), (0, 0, 0)]
+
+
+def gauges(reader: InMemoryMetricReader) -> dict[str, dict[tuple[Any, Any], float]]:
+    data = reader.get_metrics_data()
+    found: dict[str, dict[tuple[Any, Any], float]] = {}
+    for resource in data.resource_metrics if data else ():
+        for metric in resource.scope_metrics[0].metrics:
+            for point in metric.data.data_points:
+                told = point.attributes or {}
+                key = (told.get(Attr.RUN_ID), told.get(Attr.TASK_STATE))
+                found.setdefault(metric.name, {})[key] = point.value  # type: ignore[union-attr]
+    return found
+
+
+def test_gauges_show_every_run_and_its_zeros_once(measured: InMemoryMetricReader) -> None:
+    one, two = tasks.board("one"), tasks.board("two")
+    one.observe(plan(a=[], b=["a"]))
+    two.observe(plan(a=[]))
+    depth = gauges(measured)[Metric.QUEUE_DEPTH]
+    assert depth["one", "ready"] == 1
+    assert depth["one", "waiting"] == 1
+    assert depth["two", "ready"] == 1
+    assert gauges(measured)[Metric.QUEUE_OLDEST_AGE]["one", None] > 0
+    one.close()
+    depth = gauges(measured)[Metric.QUEUE_DEPTH]
+    assert [depth["one", s] for s in ("ready", "active", "waiting")] == [0, 0, 0]
+    assert depth["two", "ready"] == 1
+    assert ("one", "ready") not in gauges(measured)[Metric.QUEUE_DEPTH]
+    two.close()
+
+
+IDS = "abcdef"
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["started", "ended", "failed", "done", "planned"]), st.sampled_from(IDS)
+    ),
+    max_size=30,
+)
+NEEDS = st.fixed_dictionaries({i: st.lists(st.sampled_from(IDS), max_size=2) for i in IDS})
+
+
+@given(needs=NEEDS, events=EVENTS)
+def test_the_board_agrees_with_a_model_that_recounts_everything(
+    needs: dict[str, list[str]], events: list[tuple[str, str]]
+) -> None:
+    board = QueueBoard("r")
+    todo = {i: {"id": i, "status": "planned", "depends_on": d} for i, d in needs.items()}
+    board.observe(todo)
+    running: dict[str, int] = {}
+    ended: set[str] = set()
+    for what, i in events:
+        if what == "started":
+            board.started(i)
+            running[i] = running.get(i, 0) + 1
+            ended.discard(i)
+        elif what in ("ended", "failed"):
+            board.ended(i, ok=what == "ended")
+            running[i] = max(0, running.get(i, 0) - 1)
+            if not running[i] and what == "ended":
+                ended.add(i)
+        elif todo[i]["status"] != what:
+            todo[i] = {**todo[i], "status": what}
+            ended.discard(i)
+            board.observe(todo)
+        done = {j for j, t in todo.items() if t["status"] == "done"} | ended
+        active = {j for j, n in running.items() if n}
+        left = set(IDS) - done - active
+        ready = {j for j in left if set(needs[j]) <= done}
+        assert now(board) == (len(ready), len(active), len(left - ready))
+
+
+def test_langgraph_feeds_the_queue_from_a_key_of_its_state(
+    exported: InMemorySpanExporter, changes: list[QueueChange]
+) -> None:
+    todo = plan(a=[], b=["a"])
+    for t in todo:
+        t["status"] = "planned"
+
+    def director(state: Any) -> dict[str, Any]:
+        return {"plan": todo}
+
+    def worker(job: Any) -> dict[str, Any]:
+        return {}
+
+    from typing import TypedDict
+
+    class PlanState(TypedDict):
+        plan: list[Any]
+
+    graph: Any = StateGraph(PlanState)
+    graph.add_node("director", director)
+    graph.add_node("worker", worker)
+    graph.add_edge(START, "director")
+    graph.add_conditional_edges("director", lambda s: [Send("worker", todo[0])], ["worker"])
+    LangGraphInstrumentor().instrument(tasks_key="plan")
+    try:
+        graph.compile().invoke({"plan": []})
+    finally:
+        LangGraphInstrumentor().uninstrument()
+    assert depths(changes) == [(1, 0, 1), (0, 1, 1), (1, 0, 0), (0, 0, 0)]
+    assert len({c.run_id for c in changes}) == 1

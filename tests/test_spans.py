@@ -1,0 +1,374 @@
+"""The one lifecycle: every kind of callable, every way out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from otel_orchestrator import _guard, spans
+from otel_orchestrator.semconv import Attr, Metric
+from otel_orchestrator.wrapping import wrap
+
+from .trees import attributes_of, tree
+
+
+class Interrupt(Exception):
+    """Control flow, as LangGraph's GraphInterrupt is."""
+
+
+spans.register_control_flow(Interrupt, "interrupted")
+
+ENDINGS = {
+    "return": (None, "ok"),
+    "raise": (ValueError("a secret"), "error"),
+    "interrupt": (Interrupt(), "interrupted"),
+    "cancel": (asyncio.CancelledError(), "cancelled"),
+}
+
+
+def begin(*_: Any, **__: Any) -> spans.Operation:
+    return spans.start("outer", state="working", category="compute")
+
+
+def inner_span() -> None:
+    spans.start("inner", state="working").end()
+
+
+def leave(error: BaseException | None) -> str:
+    inner_span()
+    if error is not None:
+        raise error
+    return "result"
+
+
+def as_function(error: BaseException | None) -> Any:
+    def work() -> str:
+        return leave(error)
+
+    return wrap(work, begin)()
+
+
+def as_coroutine(error: BaseException | None) -> Any:
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return leave(error)
+
+    return asyncio.run(wrap(work, begin)())
+
+
+def as_generator(error: BaseException | None) -> Any:
+    def work() -> Iterator[str]:
+        inner_span()
+        yield "first"
+        yield leave(error)
+
+    return list(wrap(work, begin)())[-1]
+
+
+def as_async_generator(error: BaseException | None) -> Any:
+    async def work() -> AsyncIterator[str]:
+        inner_span()
+        yield "first"
+        await asyncio.sleep(0)
+        yield leave(error)
+
+    async def drain() -> Any:
+        return [item async for item in wrap(work, begin)()][-1]
+
+    return asyncio.run(drain())
+
+
+KINDS: dict[str, Callable[[BaseException | None], Any]] = {
+    "function": as_function,
+    "coroutine": as_coroutine,
+    "generator": as_generator,
+    "async generator": as_async_generator,
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_exit_of_every_kind_ends_the_span(
+    exported: InMemorySpanExporter, kind: str, ending: str
+) -> None:
+    error, outcome = ENDINGS[ending]
+    before = otel_context.get_current()
+    if error is None:
+        assert KINDS[kind](None) == "result"
+    else:
+        with pytest.raises(type(error)) as raised:
+            KINDS[kind](error)
+        if not isinstance(error, asyncio.CancelledError):
+            assert raised.value is error, "the user's own exception object"
+    assert otel_context.get_current() is before
+    finished = exported.get_finished_spans()
+    label = "outer" if outcome == "ok" else f"outer [{outcome}]"
+    assert tree(finished).splitlines()[0] == label
+    inner = [s for s in finished if s.name == "inner"]
+    outer = next(s for s in finished if s.name == "outer")
+    assert all(s.parent is not None and s.parent.span_id == outer.context.span_id for s in inner)
+    assert outer.status.is_unset == (outcome != "error")
+    assert "secret" not in outer.to_json()
+
+
+@pytest.mark.parametrize("way", ["close", "drop"])
+def test_a_generator_that_is_not_exhausted_is_abandoned(
+    exported: InMemorySpanExporter, way: str
+) -> None:
+    closed = []
+
+    def work() -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(True)
+
+    generator: Any = wrap(work, begin)()
+    assert next(generator) == 1
+    if way == "close":
+        generator.close()
+    else:
+        del generator
+        gc.collect()
+    assert closed == [True]
+    assert tree(exported.get_finished_spans()) == "outer [abandoned]"
+
+
+@pytest.mark.parametrize("way", ["aclose", "drop", "cancel"])
+def test_an_async_generator_that_is_not_exhausted_is_abandoned(
+    exported: InMemorySpanExporter, way: str
+) -> None:
+    async def work() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.sleep(60)
+        yield 2
+
+    async def consume() -> None:
+        generator: Any = wrap(work, begin)()
+        assert await anext(generator) == 1
+        if way == "aclose":
+            await generator.aclose()
+        elif way == "drop":
+            del generator
+            gc.collect()
+            while not exported.get_finished_spans():
+                await asyncio.sleep(0.001)
+        else:
+            waiting = asyncio.create_task(anext(generator))
+            await asyncio.sleep(0.01)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    asyncio.run(consume())
+    outcome = "cancelled" if way == "cancel" else "abandoned"
+    assert tree(exported.get_finished_spans()) == f"outer [{outcome}]"
+
+
+def test_a_generator_that_never_starts_has_no_span(exported: InMemorySpanExporter) -> None:
+    def work() -> Iterator[int]:
+        yield 1
+
+    wrap(work, begin)().close()  # type: ignore[attr-defined]
+    assert exported.get_finished_spans() == ()
+
+
+def test_send_and_throw_reach_the_generator_and_its_return_value_comes_back(
+    exported: InMemorySpanExporter,
+) -> None:
+    def work() -> Any:
+        try:
+            got = yield "a"
+            yield got
+        except KeyError:
+            yield "caught"
+        return "end"
+
+    generator: Any = wrap(work, begin)()
+    assert next(generator) == "a"
+    assert generator.send("sent") == "sent"
+    assert generator.throw(KeyError()) == "caught"
+    with pytest.raises(StopIteration) as stopped:
+        next(generator)
+    assert stopped.value.value == "end"
+    assert tree(exported.get_finished_spans()) == "outer"
+
+
+def test_asend_and_athrow_reach_the_async_generator(exported: InMemorySpanExporter) -> None:
+    async def work() -> Any:
+        try:
+            got = yield "a"
+            yield got
+        except KeyError:
+            yield "caught"
+
+    async def drive() -> list[Any]:
+        generator: Any = wrap(work, begin)()
+        return [
+            await anext(generator),
+            await generator.asend("sent"),
+            await generator.athrow(KeyError()),
+        ]
+
+    assert asyncio.run(drive()) == ["a", "sent", "caught"]
+
+
+def test_the_consumer_of_a_generator_runs_outside_of_its_span(
+    exported: InMemorySpanExporter,
+) -> None:
+    def work() -> Iterator[int]:
+        yield from range(3)
+
+    for _ in wrap(work, begin)():
+        assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_observe_sees_results_and_items_and_may_fail(
+    exported: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_guard, "strict", False)
+    seen = []
+
+    def observe(operation: spans.Operation, value: Any) -> None:
+        seen.append(value)
+        raise RuntimeError
+
+    def work() -> Iterator[int]:
+        yield from (1, 2)
+
+    assert list(wrap(work, begin, observe)()) == [1, 2]
+    assert wrap(lambda: 3, begin, observe)() == 3  # type: ignore[misc]
+    assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_that_is_not_to_be_traced_runs_untraced(
+    exported: InMemorySpanExporter, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.begin", lambda *_, **__: None)
+    assert KINDS[kind](None) == "result"
+    assert {s.name for s in exported.get_finished_spans()} == {"inner"}
+
+
+def test_wrapping_keeps_what_a_function_is() -> None:
+    import inspect
+
+    async def coroutine() -> None: ...
+    def generator() -> Iterator[int]:
+        yield 1
+
+    async def async_generator() -> AsyncIterator[int]:
+        yield 1
+
+    assert inspect.iscoroutinefunction(wrap(coroutine, begin))
+    assert inspect.isgeneratorfunction(wrap(generator, begin))
+    assert inspect.isasyncgenfunction(wrap(async_generator, begin))
+    assert wrap(coroutine, begin).__name__ == "coroutine"
+
+
+def test_an_operation_ends_once(exported: InMemorySpanExporter) -> None:
+    operation = begin()
+    operation.end("interrupted")
+    first = operation.end_ns
+    operation.fail(ValueError())
+    assert operation.end_ns == first
+    assert tree(exported.get_finished_spans()) == "outer [interrupted]"
+
+
+def test_a_block_left_in_another_task_does_not_disturb_that_tasks_context(
+    exported: InMemorySpanExporter,
+) -> None:
+    async def scenario() -> None:
+        operation = begin()
+        operation.__enter__()
+        with spans.attached(otel_context.set_value("theirs", 1)):
+            theirs = otel_context.get_current()
+            operation.__exit__(None, None, None)
+            assert otel_context.get_current() is theirs
+
+    asyncio.run(scenario())
+    assert tree(exported.get_finished_spans()) == "outer"
+
+
+def test_a_broken_provider_costs_spans_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def start_span(self, *args: Any, **kwargs: Any) -> Any:
+            raise RuntimeError
+
+    monkeypatch.setattr(_guard, "strict", False)
+    monkeypatch.setattr(spans, "_tracer", Broken())
+    for kind in KINDS.values():
+        assert kind(None) == "result"
+
+
+def test_a_small_step_back_of_the_clock_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = spans.now_ns() + 10_000_000_000
+    told = [later, later - 500_000_000, later + 1, later - 3_600_000_000_000, later + 2]
+    instants = iter(told)
+    monkeypatch.setattr("time.time_ns", lambda: next(instants))
+    monkeypatch.setattr(spans, "_latest_ns", 0)
+    # A clock that is set right by an hour was wrong: to stand still for an hour would be worse.
+    expected = [later, later, later + 1, later - 3_600_000_000_000, later + 2]
+    assert [spans.now_ns() for _ in told] == expected
+
+
+def test_a_duration_is_measured_with_its_error_type(
+    exported: InMemorySpanExporter, measured: InMemoryMetricReader
+) -> None:
+    for error in (None, ValueError(), Interrupt()):
+        operation = spans.start(
+            "node a",
+            state="working",
+            metric=Metric.NODE_DURATION,
+            measured={Attr.NODE_NAME: "a"},
+        )
+        if error is None:
+            operation.end(end_ns=operation.start_ns + 1_500_000_000)
+        else:
+            operation.fail(error)
+    data = measured.get_metrics_data()
+    assert data is not None
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    points = {p.attributes.get(Attr.ERROR_TYPE): p for p in metric.data.data_points}  # type: ignore[union-attr]
+    assert metric.name == Metric.NODE_DURATION
+    assert metric.unit == "s"
+    assert points["ValueError"].count == 1  # type: ignore[union-attr]
+    assert points[None].count == 2  # type: ignore[union-attr]
+    assert points[None].explicit_bounds[-1] == 7200  # type: ignore[union-attr]
+
+
+def test_spans_of_threads_nest_where_the_context_is_carried(
+    exported: InMemorySpanExporter,
+) -> None:
+    operation = begin()
+    thread = threading.Thread(target=lambda: _inside(operation))
+    thread.start()
+    thread.join()
+    operation.end()
+    assert tree(exported.get_finished_spans()) == "outer\n  inner"
+
+
+def _inside(operation: spans.Operation) -> None:
+    with operation.attached():
+        inner_span()
+
+
+def test_the_state_and_the_category_are_on_every_span(exported: InMemorySpanExporter) -> None:
+    begin().end()
+    (span,) = exported.get_finished_spans()
+    told = attributes_of(span)
+    assert (told[Attr.STATE], told[Attr.CATEGORY], told[Attr.OUTCOME]) == (
+        "working",
+        "compute",
+        "ok",
+    )

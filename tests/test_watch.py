@@ -1,0 +1,154 @@
+"""`watch` on a real terminal, beside a real program that runs, ends, or is killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(60)
+
+PROGRAM = """
+import sys, threading, time
+import otel_orchestrator as otel
+otel.configure("shop")
+with otel.run("shop"), otel.loop():
+    otel.observe_tasks([{"id": "slow", "status": "active"}, {"id": "next", "status": "planned"}])
+    with otel.task("worker", "slow"), otel.node("worker"), otel.llm_call("gpt"):
+        time.sleep(0.7)
+        print("up", flush=True)
+        sys.stdin.readline()
+"""
+
+
+class Terminal:
+    """`watch` in a terminal of a size of ours; what it wrote."""
+
+    def __init__(self, folder: Path, *arguments: str, columns: int = 100, lines: int = 20) -> None:
+        self.master, slave = pty.openpty()
+        self._size(columns, lines)
+        self.before = termios.tcgetattr(slave)
+        self.slave = slave
+        self.text = ""
+        command = [sys.executable, "-m", "otel_orchestrator.cli", "watch", *arguments]
+        clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**clean, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder), "TERM": "xterm"},
+            start_new_session=True,
+        )
+
+    def _size(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def resize(self, columns: int, lines: int) -> None:
+        self._size(columns, lines)
+        self.process.send_signal(signal.SIGWINCH)
+
+    def wait_for(self, words: str, within_s: float = 20) -> str:
+        until = time.monotonic() + within_s
+        while words not in self.text:
+            assert time.monotonic() < until, self.text
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.text += plain(os.read(self.master, 65536).decode())
+        return self.text
+
+    def type(self, keys: str) -> None:
+        self.text = ""
+        os.write(self.master, keys.encode())
+
+    def ended(self) -> int:
+        until = time.monotonic() + 10
+        while self.process.poll() is None and time.monotonic() < until:
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.text += plain(os.read(self.master, 65536).decode())
+        return self.process.wait(1)
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**clean, "OTEL_ORCHESTRATOR_RUN_DIR": str(tmp_path)},
+    ) as running:
+        assert running.stdout is not None and running.stdout.readline() == "up\n"
+        yield running
+        running.kill()
+
+
+def test_a_run_is_followed_to_its_end(tmp_path: Path, program: subprocess.Popen[str]) -> None:
+    terminal = Terminal(tmp_path)
+    terminal.wait_for("chat gpt")
+    terminal.wait_for("1 in flight")
+    terminal.wait_for("1 active  1 ready  0 waiting")
+    terminal.resize(60, 12)
+    program.communicate("\n")
+    terminal.wait_for("It has ended. Type: otel-orchestrator report")
+    assert terminal.ended() == 0
+
+
+def test_a_killed_program_is_said_to_be_gone(
+    tmp_path: Path, program: subprocess.Popen[str]
+) -> None:
+    terminal = Terminal(tmp_path)
+    terminal.wait_for("chat gpt")
+    program.kill()
+    program.wait()
+    terminal.wait_for("Its program is gone: it was killed")
+    assert terminal.ended() == 0
+
+
+@pytest.mark.parametrize("keys", ["q", "\x03"], ids=["q", "ctrl-c"])
+def test_it_quits_clean(tmp_path: Path, program: subprocess.Popen[str], keys: str) -> None:
+    """The run goes on, the exit code is 0, and the terminal is as before."""
+    terminal = Terminal(tmp_path)
+    terminal.wait_for("chat gpt")
+    if keys == "\x03":
+        terminal.process.send_signal(signal.SIGINT)
+    else:
+        terminal.type(keys)
+    assert terminal.ended() == 0
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+    assert "Traceback" not in terminal.text
+    assert program.poll() is None
+
+
+def test_it_waits_for_a_run_to_start(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "none yet")
+    terminal.wait_for("nothing runs; waiting for a run in")
+    terminal.type("q")
+    assert terminal.ended() == 0
+
+
+def test_piped_it_says_what_goes_on_now(tmp_path: Path, program: subprocess.Popen[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "otel_orchestrator.cli", "watch", "--dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "chat gpt" in done.stdout
+    assert "\x1b" not in done.stdout
