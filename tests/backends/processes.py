@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -66,14 +68,24 @@ def find_backend(name: str) -> Path | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on right now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    """Return ports that nobody listens on right now, each only once in this process.
+
+    They lie below those that Linux gives to outgoing connections (32768 and up), one of which
+    would otherwise now and then hold the port of a program that is about to start, or starts again.
+    """
+    return list(itertools.islice(filter(_is_free, _PORTS), count))
+
+
+_PORTS: Final = iter(random.SystemRandom().sample(range(12_000, 32_000), 20_000))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
