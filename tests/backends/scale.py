@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,38 +74,53 @@ def main() -> int:
         began = time.monotonic()
         with chain(_binaries(), folder) as up:
             _say(began, "all parts are up")
-            sent, rows = _trial(up, folder, options, began)
+            sent, rows = trial(
+                up,
+                folder,
+                kills(up),
+                runs_per_s=options.runs_per_s,
+                down_s=options.down_s,
+                say=lambda text: _say(began, text),
+            )
             outcome = check(sent, {one: spans_in(up.jaeger, one) for one in sent})
     _print_table(rows, outcome, time.monotonic() - began, options)
     return 0 if outcome.is_right else 1
 
 
-def _trial(
-    up: Chain, folder: Path, options: argparse.Namespace, began: float
+def kills(up: Chain) -> tuple[Kill, ...]:
+    """Return what the trial kills, in its order."""
+    gateway, agent = up.tier.gateways[0].program, up.tier.agents[0].program
+    return (
+        Kill("a gateway", [gateway], "gateway"),
+        Kill("Kafka", [up.kafka], "kafka"),
+        Kill("Cassandra", [up.cassandra], "cassandra"),
+        Kill("the ingester", [up.ingester], "cassandra"),
+        Kill("an agent", [agent], "agent"),
+        # The ingester as well: it may put partitions aside then (jaeger-ingester.yaml).
+        Kill(
+            "Cassandra, Kafka and the ingester", [up.cassandra, up.kafka, up.ingester], "cassandra"
+        ),
+    )
+
+
+def trial(
+    up: Chain,
+    folder: Path,
+    what: Sequence[Kill],
+    *,
+    runs_per_s: float,
+    down_s: float,
+    say: Callable[[str], None] = lambda _text: None,
 ) -> tuple[dict[str, tuple[str, ...]], list[Row]]:
     """Send, and kill one part after the other; return what was sent and what was seen."""
-    agents, gateways = up.tier.agents, up.tier.gateways
+    agents = up.tier.agents
     _finish(start_demo(agents[0].collector.grpc_endpoint, folder / "demo"))
     recording = recording_of(find_run(None, folder / "demo").path)
     sent = dict([demo_trace(folder / "demo")])
     _wait_until_whole(up.jaeger, sent)
-    _say(began, f"a demo of {len(recording.span_ids)} spans has come through")
+    say(f"a demo of {len(recording.span_ids)} spans has come through")
     rows = []
-    for number, kill in enumerate(
-        (
-            Kill("a gateway", [gateways[0].program], "gateway"),
-            Kill("Kafka", [up.kafka], "kafka"),
-            Kill("Cassandra", [up.cassandra], "cassandra"),
-            Kill("the ingester", [up.ingester], "cassandra"),
-            Kill("an agent", [agents[0].program], "agent"),
-            # The ingester as well: it may put partitions aside then (jaeger-ingester.yaml).
-            Kill(
-                "Cassandra, Kafka and the ingester",
-                [up.cassandra, up.kafka, up.ingester],
-                "cassandra",
-            ),
-        )
-    ):
+    for number, kill in enumerate(what):
         progress = Progress(up)
         progress.reset()
         # Not by the agent that may be killed: what a demo could not send, it keeps for the next.
@@ -115,8 +130,8 @@ def _trial(
             f"http://127.0.0.1:{up.wires['agent'].port}",
             agents[1].collector.http_endpoint,
         ]
-        load = Load(recording, endpoints, options.runs_per_s)
-        held, down_s = _kill(kill, up.wires[kill.wire], progress, options.down_s)
+        load = Load(recording, endpoints, runs_per_s)
+        held, down_for_s = _kill(kill, up.wires[kill.wire], progress, down_s)
         back = time.monotonic()
         _finish(demo)
         load.stop()
@@ -124,8 +139,8 @@ def _trial(
         _wait_until_whole(up.jaeger, new)
         caught_up_s = time.monotonic() - back
         sent |= new
-        rows.append(Row(kill.what, held, down_s, sum(map(len, new.values())), caught_up_s))
-        _say(began, f"killed {kill.what}, which held {held}; whole after {caught_up_s:.0f} s more")
+        rows.append(Row(kill.what, held, down_for_s, sum(map(len, new.values())), caught_up_s))
+        say(f"killed {kill.what}, which held {held}; whole after {caught_up_s:.0f} s more")
     return sent, rows
 
 
