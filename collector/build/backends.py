@@ -7,6 +7,7 @@ for each version of them. `--print PROGRAM` prints the path of one, and builds n
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import os
 import re
@@ -15,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -80,17 +82,32 @@ def main() -> int:
         found = find(options.print)
         print(found or "")
         return 0 if found else 1
-    for backend in BACKENDS:
-        if not all(map(find, backend.packages)):
-            problem = _check_go()
-            if problem is not None:
-                print(f"make backends: {problem}", file=sys.stderr)
-                return 2
-            if not build(backend):
-                return 2
-        for program in backend.packages:
-            print(f"{program:10} {find(program)}")
+    with _alone():
+        for backend in BACKENDS:
+            if not all(map(find, backend.packages)):
+                problem = _check_go()
+                if problem is not None:
+                    print(f"make backends: {problem}", file=sys.stderr)
+                    return 2
+                if not build(backend):
+                    return 2
+            for program in backend.packages:
+                print(f"{program:10} {find(program)}")
     return 0
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait while another of this user's checkouts builds: it builds the same."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "building.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("make backends: another one is at it; waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def find(program: str) -> Path | None:
@@ -120,11 +137,7 @@ def build(backend: Backend) -> bool:
                 sys.stderr.write("".join(log.read_text(errors="replace").splitlines(True)[-20:]))
                 print(f"make backends: {program} could not be built", file=sys.stderr)
                 return False
-        try:
-            out.rename(target)  # whole or not at all; another build may have been first
-        except OSError:
-            if not all((target / program).is_file() for program in backend.packages):
-                raise
+        out.rename(target)  # whole or not at all
     print(f"Built {backend.name} in {time.monotonic() - began:.0f} s.", flush=True)
     return True
 
