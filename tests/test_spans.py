@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_orchestrator import _guard, spans
+from otel_orchestrator import _guard, outcomes, spans
 from otel_orchestrator.semconv import Attr, Metric
 from otel_orchestrator.wrapping import wrap
 
@@ -25,7 +25,7 @@ class Interrupt(Exception):
     """Control flow, as LangGraph's GraphInterrupt is."""
 
 
-spans.register_control_flow(Interrupt, "interrupted")
+outcomes.register_control_flow(Interrupt, "interrupted")
 
 ENDINGS = {
     "return": (None, "ok"),

@@ -15,14 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from . import semconv, waits
 from ._guard import log_once_a_minute
-from .spans import RUN_KEY
+from .spans import in_run
 
 _KEPT_AT_MOST: Final = 1_000
 
@@ -54,7 +53,7 @@ class Interruption:
     def context(self) -> Context:
         """The context to put spans of that run in."""
         context = trace.set_span_in_context(NonRecordingSpan(self.span_context), Context())
-        return otel_context.set_value(RUN_KEY, self.run_id, context)
+        return in_run(self.run_id, context)
 
     def to_text(self) -> str:
         """Return it as one line, but for the instant."""

@@ -18,8 +18,7 @@ an explicit parent, attach it only while the user's code runs, and end it with a
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
+import re
 import secrets
 import time
 from collections import deque
@@ -28,8 +27,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final
 
+from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     Link,
@@ -43,20 +42,23 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from . import metrics, semconv
+from . import metrics, redaction, semconv
 from ._guard import guarded
+from .outcomes import outcome_of, type_name
 from .semconv import Attr, Outcome, State
 
 Attributes = Mapping[str, AttributeValue]
 
-RUN_KEY: Final = otel_context.create_key("otel-orchestrator-run")
-"""The OpenTelemetry context carries the id of the run it belongs to under this key."""
+_RUN_KEY: Final = otel_context.create_key("otel-orchestrator-run")
+# In a run that this process opened, its id is also in the baggage, which crosses to others.
 
 GAP_NS: Final = 1_000
 """Siblings never touch: Jaeger's critical path skips one of two that share a microsecond."""
 
 # A clock that was set back by more was wrong before: to stand still until then would be worse.
 _STEP_BACK_NS: Final = 1_000_000_000
+
+_IS_RUN_ID: Final = re.compile(r"[\w-]{1,100}", re.ASCII)
 
 _NO_ATTRIBUTES: Final[Attributes] = {}
 _tracer: Tracer | None = None
@@ -95,8 +97,50 @@ def new_run_id() -> str:
 
 def run_id_of(context: Context | None = None) -> str | None:
     """Return the id of the run that `context` (default: the current one) belongs to."""
-    value = otel_context.get_value(RUN_KEY, context)
-    return value if isinstance(value, str) else None
+    if context is None:
+        context = current()
+    value = otel_context.get_value(_RUN_KEY, context)
+    return value if isinstance(value, str) else _told_run_id(context)
+
+
+def in_run(run_id: str, context: Context) -> Context:
+    """Return the context as part of a run, with whatever it is carried to."""
+    context = baggage.set_baggage(Attr.RUN_ID, run_id, context)
+    return otel_context.set_value(_RUN_KEY, run_id, context)
+
+
+def is_opened_elsewhere(context: Context) -> bool:
+    """Whether `context` belongs to a run that another process opened."""
+    return otel_context.get_value(_RUN_KEY, context) is None and bool(_told_run_id(context))
+
+
+def enters_run() -> bool:
+    """Whether what starts now is the first of its run in this process."""
+    above = trace.get_current_span(current()).get_span_context()
+    return run_id_of() is None or (is_opened_elsewhere(current()) and above.is_remote)
+
+
+def _told_run_id(context: Context) -> str | None:
+    value = baggage.get_baggage(Attr.RUN_ID, context)
+    # It came from another process, and becomes the name of a file.
+    return value if isinstance(value, str) and _IS_RUN_ID.fullmatch(value) else None
+
+
+_inherited: Context = Context()
+
+
+def inherit(context: Context) -> None:
+    """Say what this process is part of: the parent of whatever has no other."""
+    global _inherited  # noqa: PLW0603 - a process has one parent
+    _inherited = context
+
+
+def current() -> Context:
+    """Return the current context; where it has no span, as part of what this process inherited."""
+    context = otel_context.get_current()
+    if not _inherited or trace.get_current_span(context) is not trace.INVALID_SPAN:
+        return context
+    return Context({**_inherited, **context})
 
 
 _before_shutdown: list[Callable[[], None]] = []
@@ -141,41 +185,6 @@ def make_late_spans() -> None:
     for make in tuple(_before_shutdown):
         with guarded("making late spans"):
             make()
-
-
-_CONTROL_FLOW: list[tuple[type[BaseException], Outcome]] = [
-    (GeneratorExit, semconv.ABANDONED),
-    (asyncio.CancelledError, semconv.CANCELLED),
-    (concurrent.futures.CancelledError, semconv.CANCELLED),
-    (KeyboardInterrupt, semconv.CANCELLED),
-    (SystemExit, semconv.CANCELLED),
-]
-
-
-def register_control_flow(kind: type[BaseException], outcome: Outcome) -> None:
-    """Say that exceptions of `kind` are control flow and not errors. Later entries win."""
-    if (kind, outcome) not in _CONTROL_FLOW:
-        _CONTROL_FLOW.insert(0, (kind, outcome))
-
-
-def outcome_of(error: BaseException | None) -> Outcome:
-    """Return how a call that ended with `error` ended."""
-    if error is None:
-        return semconv.OK
-    for kind, outcome in _CONTROL_FLOW:
-        if isinstance(error, kind):
-            return outcome
-    return semconv.ERROR
-
-
-def type_name(error: BaseException) -> str:
-    """Return the value of `error.type`: the class, qualified unless it is a builtin."""
-    kind = type(error)
-    return (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
 
 
 class Operation:
@@ -229,7 +238,7 @@ class Operation:
 
     def set(self, attributes: Attributes) -> None:
         """Add attributes to the span."""
-        self.span.set_attributes(attributes)
+        self.span.set_attributes(redaction.pairs(attributes))
 
     def add_short_wait(self, category: str, duration_ns: int) -> None:
         """Count a wait below this span that is too short for a span of its own."""
@@ -361,7 +370,7 @@ def start(
         make: the class of the operation, for one that gathers more on its way.
     """
     if parent is None:
-        parent = otel_context.get_current()
+        parent = current()
     if start_ns is None:
         start_ns = now_ns()
     if _late:
@@ -372,7 +381,8 @@ def start(
             values[Attr.CATEGORY] = category
         if (run_id := run_id_of(parent)) is not None:
             values[Attr.RUN_ID] = run_id
-        values.update(attributes)
+        values.update(redaction.pairs(attributes))
+        name, measured = redaction.text(name), redaction.pairs(measured)
         span = _our_tracer().start_span(name, parent, kind, values, links, start_ns)
         return make(span, set_span_in_context(span, parent), start_ns, metric, measured)
     return Operation(trace.INVALID_SPAN, parent, start_ns)
@@ -385,7 +395,7 @@ def start_run(name: str, *, parent: Context | None = None, **options: Any) -> Op
     span below takes it.
     """
     if parent is None:
-        parent = otel_context.get_current()
+        parent = current()
     if run_id_of(parent) is None:
-        parent = otel_context.set_value(RUN_KEY, new_run_id(), parent)
+        parent = in_run(new_run_id(), parent)
     return start(name, parent=parent, **options)

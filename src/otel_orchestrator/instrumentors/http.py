@@ -19,7 +19,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 )
 from opentelemetry.trace import Span
 
-from .. import chat, semconv, spans
+from .. import chat, outcomes, semconv, spans
 from .._guard import guarded
 from ..semconv import Attr
 from . import _attempts
@@ -81,7 +81,7 @@ def _leave_out_messages(span: Span) -> None:
     set_status = span.set_status
 
     def record_exception(exception: BaseException, *_: Any, **__: Any) -> None:
-        span.set_attribute(Attr.ERROR_TYPE, spans.type_name(exception))
+        span.set_attribute(Attr.ERROR_TYPE, outcomes.type_name(exception))
 
     def set_status_without_words(status: Any, _: str | None = None) -> None:
         set_status(getattr(status, "status_code", status))

@@ -16,7 +16,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from ... import spans, waits
+from ... import outcomes, waits
 from ..._guard import logger
 from ...semconv import ABANDONED, INTERRUPTED, OK
 from ...task_fields import TaskFields
@@ -100,13 +100,13 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
 def _register_control_flow() -> None:
     from langgraph.errors import GraphBubbleUp, GraphInterrupt
 
-    spans.register_control_flow(GraphBubbleUp, OK)  # a Command for the parent graph
-    spans.register_control_flow(GraphInterrupt, INTERRUPTED)
+    outcomes.register_control_flow(GraphBubbleUp, OK)  # a Command for the parent graph
+    outcomes.register_control_flow(GraphInterrupt, INTERRUPTED)
     try:
         from langgraph.errors import GraphDrained
     except ImportError:  # LangGraph < 1.2
         return
-    spans.register_control_flow(GraphDrained, ABANDONED)
+    outcomes.register_control_flow(GraphDrained, ABANDONED)
 
 
 def _fall_back(missing: list[ChokePoint]) -> None:

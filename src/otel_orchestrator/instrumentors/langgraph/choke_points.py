@@ -26,7 +26,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from opentelemetry.trace import Link
 
-from ... import interruptions, spans
+from ... import interruptions, outcomes, spans
 from ..._guard import guarded
 from ...semconv import INTERRUPTED
 from .reader import followed, starting_reader
@@ -291,7 +291,7 @@ def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> 
         if isinstance(error, GeneratorExit) and not is_over:
             # A reader that leaves at the news of an interrupt abandons nothing.
             error = run.interrupt or error
-        if error is not None and spans.outcome_of(error) == INTERRUPTED and not loop.is_nested:
+        if error is not None and outcomes.outcome_of(error) == INTERRUPTED and not loop.is_nested:
             thread_id = _thread_of(loop)
             if thread_id is not None:
                 _remember(thread_id, run)

@@ -87,7 +87,7 @@ class GraphRun:
         self._settings = settings
         self._has_checkpointer = this_time.has_checkpointer
         self._resumes_unknown_run = this_time.is_resumed and not this_time.links
-        self._opens_the_run = spans.run_id_of() is None
+        self._opens_the_run = spans.enters_run()
         is_outermost = otel_context.get_value(_GRAPH_KEY) is None
         self._operation = _start_run_span(shape, this_time)
         self._operation.context = otel_context.set_value(

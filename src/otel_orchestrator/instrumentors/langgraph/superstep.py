@@ -9,7 +9,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
-from ... import semconv, spans, tasks, waits
+from ... import outcomes, semconv, spans, tasks, waits
 from ...semconv import Attr, Metric
 from ...spans import GAP_NS, Operation
 from .nodes import READER, RunFacts, TaskRecord, TracedNode, outside
@@ -146,7 +146,10 @@ class Superstep:
     def interrupt(self) -> BaseException | None:
         """The interrupt that one of its nodes ended with."""
         for record in list(self._records.values()):
-            if record.error is not None and spans.outcome_of(record.error) == semconv.INTERRUPTED:
+            if (
+                record.error is not None
+                and outcomes.outcome_of(record.error) == semconv.INTERRUPTED
+            ):
                 return record.error
         return None
 
