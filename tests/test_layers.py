@@ -18,7 +18,7 @@ MAY_USE_THE_SDK = {
 }
 MAY_USE_THE_SDK |= {
     f"delivery/{name}.py"
-    for name in ("metric_exporter", "sender", "sending", "stored", "stored_metrics")
+    for name in ("clean", "metric_exporter", "sender", "sending", "stored", "stored_metrics")
 }
 
 

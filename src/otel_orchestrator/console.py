@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from . import semconv
+from . import redaction, semconv
 from ._guard import guarded
 from .semconv import Attr
 from .tasks import QueueChange
@@ -70,7 +70,7 @@ _LINES: dict[str, Callable[[ReadableSpan, float], str]] = {
 
 
 def _print(line: str) -> None:
-    stream = sys.stdout
+    line, stream = redaction.text(line), sys.stdout
     try:
         print(line, file=stream, flush=True)
     except UnicodeEncodeError:

@@ -1,6 +1,7 @@
 """Prompts and answers on spans: off unless asked for, redacted, and cut to a size.
 
-Nothing is encoded beyond the cap: texts are cut first, the latest messages are kept.
+Nothing is encoded beyond the cap: texts are cut first, the latest messages are kept. But what is
+secret is taken out before that, for half of a token does not look like one any more.
 The format is that of the GenAI conventions: a list of messages, each a role and parts.
 """
 
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from opentelemetry.util.types import AttributeValue
 
+from . import redaction
 from ._guard import guarded
 from .semconv import Attr
 
@@ -204,18 +206,24 @@ def _encode(items: list[Any]) -> tuple[str, bool]:
         is_cut = True
         del kept[0]
         text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
-    return text, is_cut
+    return redaction.Clean(text), is_cut
 
 
 # What a part takes besides its text: names, quotes, commas.
 _OVERHEAD: Final = 28
 
 
-def _redacted(text: str) -> str:
-    if _redact is None:
-        return text
+def _redacted(text: str, room: int) -> tuple[str, bool]:
+    """Return what is to be recorded of a text, with some to spare, and whether that is not all."""
+    if _redact is not None:
+        text = _by(_redact, text)
+    longest = max(0, room) + _SPARE
+    return redaction.text(text[:longest]), len(text) > longest
+
+
+def _by(redact: Redact, text: str) -> str:
     try:
-        clean = _redact(text)
+        clean = redact(text)
     except Exception as error:
         # Its message may quote what it was to hide, and our log line would then quote it.
         raise ValueError(f"redact() raised {type(error).__name__}") from None
@@ -226,12 +234,12 @@ def _redacted(text: str) -> str:
 
 def _fitted(value: Any, room: int) -> tuple[Any, int, bool]:
     if isinstance(value, str):
-        clean = _redacted(value)
+        clean, is_more = _redacted(value, room)
         # Enough of it for every escape that JSON could need to be within the cap by far.
         cut = clean[: max(0, room)]
         while len(json.dumps(cut, ensure_ascii=False).encode()) - 2 > room and cut:
             cut = cut[: len(cut) * 3 // 4]
-        return cut, room - len(cut.encode()), len(cut) < len(clean)
+        return cut, room - len(cut.encode()), is_more or len(cut) < len(clean)
     if isinstance(value, Mapping):
         room, is_cut, fitted = room - _OVERHEAD, False, {}
         for key, item in value.items():
@@ -239,7 +247,7 @@ def _fitted(value: Any, room: int) -> tuple[Any, int, bool]:
                 fitted[key], room, cut_here = _fitted(item, room)
                 is_cut = is_cut or cut_here
             elif item is not None:
-                fitted[key] = str(item)
+                fitted[key] = redaction.text(str(item)[:_SPARE])
         return fitted, room, is_cut
     if isinstance(value, list):
         items, is_cut = [], False

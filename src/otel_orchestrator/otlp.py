@@ -23,7 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import semconv
+from . import redaction, semconv
 from ._guard import guarded, logger
 from .errors import OrchestratorError
 from .semconv import Attr
@@ -62,7 +62,8 @@ class Signal:
     def shown(self) -> str:
         """The endpoint without credentials: for messages and ledgers."""
         parts = urlsplit(self.endpoint)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+        return redaction.text(bare.geturl())
 
     @classmethod
     def from_environment(cls, name: Literal["traces", "metrics"]) -> Signal | None:
@@ -79,7 +80,8 @@ class Signal:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise OrchestratorError(
-                f"{variable}={endpoint} is no URL. Type: {variable}=http://localhost:4317"
+                f"{variable}={redaction.text(endpoint.rpartition('@')[2])} is no URL. Type:"
+                f" {variable}=http://localhost:4317"
             )
         variable, protocol = _first(f"{_PREFIX}_{name.upper()}_PROTOCOL", f"{_PREFIX}_PROTOCOL")
         if protocol and protocol not in ("grpc", "http/protobuf"):

@@ -37,6 +37,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from . import semconv
 from ._guard import guarded, log_once_a_minute, logger
+from .delivery import clean
 from .delivery.ledger import path_of as ledger_of
 from .delivery.sender import Sender
 from .delivery.stored import Batch
@@ -206,7 +207,7 @@ class RunFileProcessor(SpanProcessor):
         self, spans: Sequence[ReadableSpan], changes: Sequence[QueueChange]
     ) -> Iterator[_Line]:
         for i in range(0, len(spans), _SPANS_PER_LINE):
-            group = spans[i : i + _SPANS_PER_LINE]
+            group = clean.spans(spans[i : i + _SPANS_PER_LINE])
             ended = [span for span in group if span.end_time]
             try:
                 yield _Line(encode_spans(group).to_dict(), ended)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,14 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util.types import AttributeValue
 
-from . import chat, interruptions, metrics, semconv, spans, tasks
+from . import chat, interruptions, metrics, redaction, semconv, spans, tasks
 from ._guard import guarded, logger
 from .console import ConsoleProcessor, print_queue
+from .delivery import clean
 from .delivery.metric_exporter import StoringMetricExporter
 from .delivery.sender import Sender
 from .errors import OrchestratorError
@@ -116,6 +117,8 @@ def configure(
     max_run_file_bytes: int = 256 * 2**20,
     keep_runs: int = 100,
     split_services: SplitServices | None = None,
+    redact: redaction.Rule | Iterable[redaction.Rule] | bool | None = None,
+    redact_names: Iterable[str] | None = None,
 ) -> None:
     """Set up OpenTelemetry for this process: call it once, before the first run.
 
@@ -136,6 +139,10 @@ def configure(
             `"category"` as `<service>-llm`, `<service>-git` ... and `<service>-waiting`. For
             those who send straight to Jaeger: the shipped Collector does it by itself. Default
             `OTEL_ORCHESTRATOR_SPLIT_SERVICES`, else off. Run files and metrics keep the true name.
+        redact: what is secret besides tokens, passwords and the like, which never leave the
+            process: regular expressions, functions from a text to a text, or several of these;
+            False lets everything through.
+        redact_names: names of attributes whose values are secret, with `*` for anything.
 
     Raises:
         OrchestratorError: an argument or an `OTEL_*` variable that makes no sense, or an
@@ -149,15 +156,17 @@ def configure(
         return
     if label is not None and not isinstance(label, str):
         raise OrchestratorError(f"configure(label={label!r}): the label has to be a string")
-    made = _Configured()
-    resource = _resource(service_name, label, attributes or {})
     # All are read before anything is set up, so that a mistake leaves nothing half-made.
     traces, measures = Signal.from_environment("traces"), Signal.from_environment("metrics")
     split = split_services_from(split_services)
+    limits = _limits()
+    redaction.use(redact, redact_names)
+    made = _Configured()
+    resource = clean.resource(_resource(service_name, label, attributes or {}))
     provider = trace_api.get_tracer_provider()
     mine = isinstance(provider, trace_api.ProxyTracerProvider)
     if mine:
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        provider = TracerProvider(resource=resource, span_limits=limits, shutdown_on_exit=False)
         made.remote.append(_Remote(provider.shutdown, made.ending))
     elif split is not None:
         logger.warning("split_services changes nothing: another TracerProvider sends the spans")
@@ -170,7 +179,7 @@ def configure(
             made.sender = _sender(folder, traces if mine else None, split)
             file = RunFileProcessor(
                 folder,
-                provider.resource,
+                clean.resource(provider.resource),
                 max_file_bytes=max_run_file_bytes,
                 keep_runs=keep_runs,
                 sender=made.sender,
@@ -184,8 +193,7 @@ def configure(
         for processor in made.local:
             provider.add_span_processor(processor)
         if mine and traces is not None:
-            by_itself = made.sender or BatchSpanProcessor(span_exporter(traces, split))
-            provider.add_span_processor(by_itself)
+            provider.add_span_processor(made.sender or _by_itself(traces, split))
     else:
         logger.warning(
             "%s is no provider of the OpenTelemetry SDK: run files and live lines are off",
@@ -199,6 +207,17 @@ def configure(
     totals.register()
     _configured = made
     atexit.register(shutdown)
+
+
+def _limits() -> SpanLimits:
+    try:
+        return SpanLimits()  # of the standard variables
+    except ValueError as error:
+        raise OrchestratorError(f"{error}. Type a number, or leave the variable out") from None
+
+
+def _by_itself(signal: Signal, split: SplitServices | None) -> SpanProcessor:
+    return BatchSpanProcessor(clean.CleanSpanExporter(span_exporter(signal, split)))
 
 
 def _sender(folder: Path, signal: Signal | None, split: SplitServices | None) -> Sender | None:
@@ -218,7 +237,9 @@ def _set_meter_provider(
             exporter, signal.shown, file.folder, file.keep_metrics, made.ending.is_set
         )
     provider = MeterProvider(
-        metric_readers=[metric_reader(exporter)], resource=resource, shutdown_on_exit=False
+        metric_readers=[metric_reader(clean.CleanMetricExporter(exporter))],
+        resource=resource,
+        shutdown_on_exit=False,
     )
     metrics_api.set_meter_provider(provider)
     made.remote.append(_Remote(provider.shutdown, made.ending))

@@ -382,8 +382,8 @@ def start(
         if (run_id := run_id_of(parent)) is not None:
             values[Attr.RUN_ID] = run_id
         values.update(redaction.pairs(attributes))
-        name, measured = redaction.text(name), redaction.pairs(measured)
-        span = _our_tracer().start_span(name, parent, kind, values, links, start_ns)
+        measured = redaction.pairs(measured)
+        span = _our_tracer().start_span(redaction.text(name), parent, kind, values, links, start_ns)
         return make(span, set_span_in_context(span, parent), start_ns, metric, measured)
     return Operation(trace.INVALID_SPAN, parent, start_ns)
 
@@ -391,8 +391,7 @@ def start(
 def start_run(name: str, *, parent: Context | None = None, **options: Any) -> Operation:
     """Start a span that opens a run, unless `parent` already belongs to one.
 
-    Takes what `start` takes. The run's id is on the span and in its context, from which every
-    span below takes it.
+    Takes what `start` takes. The run's id is on the span, and in its context for those below.
     """
     if parent is None:
         parent = current()

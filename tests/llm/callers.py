@@ -12,7 +12,7 @@ import openai
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-PROMPT = "a prompt with a secret: hunter2"
+PROMPT = "a prompt with a secret, hunter2"
 KEY = "sk-very-secret"
 MESSAGES: Any = [{"role": "user", "content": PROMPT}]
 
