@@ -16,9 +16,10 @@ MAY_USE_THE_SDK = {
     "stack_check.py",
     "run_totals.py",
 }
+MAY_USE_THE_SDK |= {"delivery/stored_metrics.py"}
 MAY_USE_THE_SDK |= {
     f"delivery/{name}.py"
-    for name in ("clean", "metric_exporter", "sender", "sending", "stored", "stored_metrics")
+    for name in "clean closing metric_exporter queue_points sender sending stored".split()
 }
 
 

@@ -21,7 +21,7 @@ class Span:
         trace_id, span_id, parent_id: hexadecimal; a root has no parent.
         name: as recorded.
         kind: the number that OTLP has for it.
-        start_ns, end_ns: wall clock; a span that a kill left open has no end.
+        start_ns, end_ns: wall clock; a span that is still open has no end.
         is_error: its status says so.
         attributes: its own, without the resource's.
         links: the span ids it links to.
@@ -58,8 +58,13 @@ class Span:
         return None if value is None else str(value)
 
     @property
+    def never_ended(self) -> bool:
+        """Whether its program was killed, or still runs; then its end, if any, is the last sign."""
+        return self.end_ns is None or Attr.OPEN_AGE in self.attributes
+
+    @property
     def outcome(self) -> str:
-        """How it ended; `open` for a span that a kill left without an end."""
+        """How it ended; `open` for a span without an end."""
         if self.end_ns is None:
             return "open"
         return self.text(Attr.OUTCOME) or ("error" if self.is_error else "ok")

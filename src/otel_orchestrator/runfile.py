@@ -2,7 +2,8 @@
 
 A span processor takes ended spans and writes them every half second, in a thread of its own; the
 hot path only appends to a bounded queue. A span that is still open at a flush is written once
-without an end (a *start note*), so after a kill the file holds what ended and shows what was open.
+without an end (a *start note*), so after a kill the file holds what ended and shows what was open;
+the next process with the same folder, or `ship`, ends it there (`delivery.closing`).
 
 Every line is one OTLP/JSON object (`resourceSpans` or `resourceMetrics`), made by OpenTelemetry's
 own encoder; the first line also carries `{"runFile": {"version": 1}}`, which OTLP readers ignore.
@@ -13,8 +14,9 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,29 +25,21 @@ from typing import Any, Final
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
-from opentelemetry.sdk.metrics.export import (
-    Gauge,
-    Metric,
-    MetricsData,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
-)
+from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from . import semconv
 from ._guard import guarded, log_once_a_minute, logger
+from .alive import SignOfLife
 from .delivery import clean
+from .delivery.closing import close_dead, ended_open
 from .delivery.ledger import path_of as ledger_of
+from .delivery.queue_points import encode_queue
 from .delivery.sender import Sender
 from .delivery.stored import Batch
 from .delivery.stored_metrics import UNSENT
 from .errors import RunFileError
-from .metrics import SCOPE
 from .semconv import Attr
-from .semconv import Metric as Names
 from .tasks import QueueChange
 
 VERSION: Final = 1
@@ -55,6 +49,7 @@ _FLUSH_EVERY_S: Final = 0.5
 _FLUSH_AT: Final = 2_000
 _QUEUED_AT_MOST: Final = 100_000
 _SPANS_PER_LINE: Final = 500
+_SHUTDOWN_MS: Final = 5_000
 
 
 class RunFileProcessor(SpanProcessor):
@@ -90,15 +85,20 @@ class RunFileProcessor(SpanProcessor):
         self.dropped = 0
         _make_folder(folder)
         self._start()
-        os.register_at_fork(after_in_child=self._start)
+        os.register_at_fork(after_in_child=self._start_in_child)
+
+    def _start_in_child(self) -> None:
+        # What the parent has queued or open, the parent writes.
+        self._sign.leave_to_parent()
+        self._start()
 
     def _start(self) -> None:
-        # In a forked child, too: what the parent has queued or open, the parent writes.
         self._queue: deque[ReadableSpan | QueueChange] = deque()
         self._open: dict[int, Span] = {}
-        self._noted: set[int] = set()
+        self._noted: dict[int, str] = {}  # the file of each open span's start note
         self._full: set[str] = set()
         self._process_file = f"process-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+        self._sign = SignOfLife(self.folder, self._process_file)
         self._flushing = threading.Lock()
         self._wake = threading.Event()
         self._stopped = False
@@ -163,6 +163,7 @@ class RunFileProcessor(SpanProcessor):
     # --- the writer ---
 
     def _run(self) -> None:
+        close_dead(self.folder)
         while not self._stopped:
             self._wake.wait(_FLUSH_EVERY_S)
             self._wake.clear()
@@ -180,10 +181,17 @@ class RunFileProcessor(SpanProcessor):
         return True
 
     def shutdown(self) -> None:
-        """Write everything and stop; later spans are dropped and counted."""
+        """Write everything, end what is open, and stop; later spans are dropped and counted."""
+        self.force_flush(_SHUTDOWN_MS)
+        left_open = dict(self._open)
         self._stopped = True
         self._wake.set()
-        self.force_flush(5_000)
+        if self._flushing.acquire(timeout=_SHUTDOWN_MS / 1000):
+            try:
+                with guarded("ending the run files"):
+                    self._end_open(left_open)
+            finally:
+                self._flushing.release()
         if self.dropped:
             logger.warning("%d spans are missing in the run files", self.dropped)
 
@@ -191,15 +199,53 @@ class RunFileProcessor(SpanProcessor):
         items = [self._queue.popleft() for _ in range(len(self._queue))]
         spans: dict[str, list[ReadableSpan]] = {}
         changes: dict[str, list[QueueChange]] = {}
-        for span in self._to_note():
-            spans.setdefault(self._file_of(span), []).append(span)
+        notes = self._to_note()
+        # Before the notes are there, and until after their ends are.
+        if not self._say_alive({*self._noted.values(), *(self._file_of(s) for s in notes)}):
+            notes = []
+        for span in notes:
+            name = self._file_of(span)
+            spans.setdefault(name, []).append(span)
+            if span.context is not None:
+                self._noted[span.context.span_id] = name
         for item in items:
             if isinstance(item, QueueChange):
                 changes.setdefault(item.run_id or self._process_file, []).append(item)
             else:
                 spans.setdefault(self._file_of(item), []).append(item)
                 if item.context is not None:
-                    self._noted.discard(item.context.span_id)
+                    self._noted.pop(item.context.span_id, None)
+        self._write_all(spans, changes)
+
+    def _say_alive(self, names: set[str]) -> bool:
+        try:
+            self._sign.say(names)
+        except OSError as error:
+            log_once_a_minute(
+                "sign of life",
+                "open spans are not shown: %s cannot be written (%s)",
+                self._sign.path.name,
+                error.strerror,
+            )
+            return False
+        return True
+
+    def _end_open(self, left_open: dict[int, Span]) -> None:
+        self._flush()
+        ended_ns = time.time_ns()
+        spans: dict[str, list[ReadableSpan]] = {}
+        for span_id, span in (left_open | self._open).items():
+            # The others ended meanwhile, and were just written.
+            if (name := self._noted.get(span_id)) is not None:
+                snapshot = span._readable_span()
+                ended = snapshot if snapshot.end_time else ended_open(snapshot, ended_ns)
+                spans.setdefault(name, []).append(ended)
+        self._write_all(spans, {})
+        self._sign.remove()
+
+    def _write_all(
+        self, spans: dict[str, list[ReadableSpan]], changes: dict[str, list[QueueChange]]
+    ) -> None:
         for name in {**spans, **changes}:
             self._write(name, list(self._lines(spans.get(name, []), changes.get(name, []))))
 
@@ -215,12 +261,11 @@ class RunFileProcessor(SpanProcessor):
                 self._drop(len(ended), f"they cannot be encoded ({error})")
         if changes:
             with guarded("writing the task queue's changes"):
-                yield _Line(self._encode_queue(changes), ())
+                yield _Line(encode_queue(changes, self._resource), ())
 
     def _to_note(self) -> list[ReadableSpan]:
         unnoted = [s for span_id, s in list(self._open.items()) if span_id not in self._noted]
         snapshots = [span._readable_span() for span in unnoted]
-        self._noted.update(s.context.span_id for s in snapshots if s.context is not None)
         # One that ended meanwhile is in the queue, or in this very batch, with its end.
         return [s for s in snapshots if not s.end_time]
 
@@ -258,6 +303,8 @@ class RunFileProcessor(SpanProcessor):
             self._full.add(path.stem)
             os.write(descriptor, b'{"resourceSpans":[],"runFile":{"version":1,"full":true}}\n')
             return f"{path.name} is full"
+        if size and _last_byte(descriptor) != b"\n":
+            encoded[0] = b"\n" + encoded[0]  # a process was killed while it wrote here
         data = b"".join(encoded)
         written = os.write(descriptor, data)
         if written < len(data):  # a disk that filled up: do not leave half a line behind
@@ -277,28 +324,6 @@ class RunFileProcessor(SpanProcessor):
             log_once_a_minute(
                 why, "spans are lost to the run file: %s (%d so far)", why, self.dropped
             )
-
-    def _encode_queue(self, changes: Iterable[QueueChange]) -> dict[str, Any]:
-        depth: list[NumberDataPoint] = []
-        age: list[NumberDataPoint] = []
-        for change in changes:
-            run = {} if change.run_id is None else {Attr.RUN_ID: change.run_id}
-            for state in ("ready", "active", "waiting"):
-                value = getattr(change, state)
-                depth.append(
-                    NumberDataPoint({Attr.TASK_STATE: state, **run}, 0, change.at_ns, value)
-                )
-            age.append(NumberDataPoint(dict(run), 0, change.at_ns, change.oldest_age_s))
-        metrics = [
-            Metric(Names.QUEUE_DEPTH, "", "{task}", Gauge(depth)),
-            Metric(Names.QUEUE_OLDEST_AGE, "", "s", Gauge(age)),
-        ]
-        scope = ScopeMetrics(
-            InstrumentationScope(SCOPE, schema_url=semconv.SCHEMA_URL), metrics, ""
-        )
-        data = MetricsData([ResourceMetrics(self._resource, [scope], "")])
-        encoded: dict[str, Any] = encode_metrics(data).to_dict()
-        return encoded
 
     def _prune(self, keep: Path) -> None:
         files = sorted(
@@ -342,6 +367,11 @@ def _make_folder(folder: Path) -> None:
             f"the folder for run files {folder} cannot be written ({error.strerror}). Name another:"
             " configure(run_dir=...) or OTEL_ORCHESTRATOR_RUN_DIR, or say run_files=False"
         ) from error
+
+
+def _last_byte(descriptor: int) -> bytes:
+    os.lseek(descriptor, -1, os.SEEK_END)
+    return os.read(descriptor, 1)
 
 
 def _is_file_name(run_id: str) -> bool:

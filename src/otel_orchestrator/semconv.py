@@ -68,6 +68,9 @@ class Attr:
     STATE: Final = "orchestrator.state"
     CATEGORY: Final = "orchestrator.category"
     OUTCOME: Final = "orchestrator.outcome"
+    OPEN_AGE: Final = "orchestrator.open.age"
+    """Seconds for which a span was open when its program was heard of for the last time: it was
+    killed, so the span's end is that instant, and its outcome `interrupted`."""
     RUN_ID: Final = "orchestrator.run.id"
     RUN_LABEL: Final = "orchestrator.run.label"
     """Resource: what `compare` groups runs by."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .delivery.closing import close_dead
 from .delivery.ledger import Ledger, Sent, open_ledger, owed_to
 from .delivery.metric_exporter import export_metrics, metrics_of, send_stored_metrics
 from .delivery.sending import NOTHING, UnreachableError, send_stored
@@ -48,8 +49,10 @@ class Shipper:
         self._metrics = Signal.from_environment("metrics")
         self._metric_exporter = None if self._metrics is None else metric_exporter(self._metrics)
 
-    def owed(self, run_files: Iterable[Path]) -> list[Path]:
+    def owed(self, run_files: Sequence[Path]) -> list[Path]:
         """Return those that were meant for this endpoint and that it does not have all of."""
+        for folder in {path.parent for path in run_files}:
+            close_dead(folder)
         names = {self.endpoint}
         if self._metrics is not None:
             names.add(metrics_of(self._metrics.shown))
@@ -69,6 +72,7 @@ class Shipper:
             OrchestratorError: the endpoint takes nothing, or the file cannot be sent from.
         """
         count = 0
+        close_dead(run_file.parent)
 
         def note(sent: Sent, spans: int) -> None:
             nonlocal count

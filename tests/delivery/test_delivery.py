@@ -155,6 +155,8 @@ def test_the_next_process_sends_what_a_killed_one_could_not(tmp_path: Path) -> N
     assert receiver.counted() == stored(tmp_path)
     assert Counter(span.name for span in receiver.taken) == {
         "node ended": 5,
+        "node open": 1,
+        "invoke_workflow killed": 1,
         "invoke_workflow next": 1,
     }
 

@@ -58,8 +58,8 @@ def test_a_span_that_was_left_open_is_there_and_said(tmp_path: Path) -> None:
         with writer.span("node n", 1, 5):
             pass
         writer._processor.force_flush()
-    writer.close()
     run = read_run(find_run(None, tmp_path))
+    writer.close()
     assert [(s.name, s.outcome) for s in run.spans] == [
         ("invoke_workflow w", "open"),
         ("node n", "ok"),

@@ -115,8 +115,13 @@ class Case:
             return "no run was recorded, only spans outside of one"
         if run.lost:
             return run.lost[0]
-        if self.outline.root.end_ns is None:
-            return "the run is still going on, or it was killed"
+        if self.outline.root.never_ended:
+            is_known = self.outline.root.end_ns is not None
+            return (
+                "its program ended, or was killed, before the run was over"
+                if is_known
+                else _GOES_ON
+            )
         if doubt := _doubt([s for s in self.unsure if s.operation in _STRUCTURE]):
             return doubt
         if (jobs := len(self.workers)) < LEAST_JOBS:
@@ -128,6 +133,7 @@ class Case:
         return _doubt([s for s in self.unsure if s.category in categories])
 
 
+_GOES_ON: Final = "the run is still going on, or it was killed"
 _STRUCTURE: Final = (
     semconv.INVOKE_WORKFLOW,
     semconv.LOOP,
@@ -140,7 +146,7 @@ _STRUCTURE: Final = (
 def unsure_of(outline: Outline) -> Sequence[Span]:
     """Return the spans without an end, and those whose parent is missing: they are nowhere."""
     spans = outline.run.spans
-    unsure = [s for s in spans if s.end_ns is None and s.span_id in outline.clipped]
+    unsure = [s for s in spans if s.never_ended and s.span_id in outline.clipped]
     ids = {s.span_id for s in spans}
     stack = [s for s in spans if s.parent_id and s.parent_id not in ids and s is not outline.root]
     while stack:
@@ -154,7 +160,7 @@ def _doubt(spans: Sequence[Span]) -> str | None:
         return None
     names = sorted({s.name for s in spans})
     told = ", ".join(names[:_NAMED]) + (" and others" if len(names) > _NAMED else "")
-    if any(s.end_ns is None for s in spans):
+    if any(s.never_ended for s in spans):
         return f"it is not known how long these took: {told}"
     return f"it is not known to what these belong: {told}"
 

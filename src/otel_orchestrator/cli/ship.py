@@ -51,7 +51,7 @@ def command(
     if runs:
         paths = [find_run(run, where).path for run in runs]
     else:
-        paths = shipper.owed(file.path for file in reversed(list_runs(where)))
+        paths = shipper.owed([file.path for file in reversed(list_runs(where))])
         if not paths:
             print(f"{shipper.endpoint} has everything that was meant for it")
     has_refused = False

@@ -56,7 +56,8 @@ def _print_once(file: RunFile) -> None:
     live.add(*following.read_on())
     width, height = _PIPED_SIZE
     console = Console(width=width, no_color=True, highlight=False)
-    console.print(_drawn(live.now(time.time_ns()), file, following, width, height))
+    gone_ns = following.gone_ns()
+    console.print(_drawn(_now(live, gone_ns), file, width, height, is_gone=gone_ns is not None))
 
 
 def _next_run(folder: Path, is_quit: Callable[[], bool]) -> RunFile | None:
@@ -86,7 +87,7 @@ def _newest(folder: Path) -> RunFile | None:
 def _goes_on(file: RunFile) -> bool:
     following, live = Following(file.path), Live()
     live.add(*following.read_on())
-    return live.now(time.time_ns()).outcome is None and not following.writer_is_gone()
+    return _now(live, None).outcome is None and following.gone_ns() is None
 
 
 def _follow(file: RunFile, is_quit: Callable[[], bool]) -> None:
@@ -98,10 +99,11 @@ def _follow(file: RunFile, is_quit: Callable[[], bool]) -> None:
     with Screen(console=console, screen=True, auto_refresh=False) as screen:
         while True:
             live.add(*following.read_on())
-            now = live.now(time.time_ns())
-            is_over = now.outcome is not None or following.writer_is_gone()
+            gone_ns = following.gone_ns()
+            now = _now(live, gone_ns)
+            is_over = now.outcome is not None or gone_ns is not None
             width, height = console.size
-            last = _drawn(now, file, following, width, height)
+            last = _drawn(now, file, width, height, is_gone=gone_ns is not None)
             screen.update(last, refresh=True)
             if is_over or is_quit():
                 break
@@ -110,14 +112,17 @@ def _follow(file: RunFile, is_quit: Callable[[], bool]) -> None:
     console.print(last)
 
 
-def _drawn(
-    now: Now, file: RunFile, following: Following, width: int, height: int
-) -> RenderableType:
+def _now(live: Live, gone_ns: int | None) -> Now:
+    """Return what goes on now, or went on when the program was last heard of."""
+    return live.now(time.time_ns() if gone_ns is None else gone_ns)
+
+
+def _drawn(now: Now, file: RunFile, width: int, height: int, *, is_gone: bool) -> RenderableType:
     from ..reports.live import draw
 
     if now.outcome is not None:
         note = f"It has ended. Type: otel-orchestrator report {file.id}"
-    elif following.writer_is_gone():
+    elif is_gone:
         note = f"Its program is gone: it was killed. Type: otel-orchestrator report {file.id}"
     else:
         note = "q ends this, not the run"

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ..alive import writer_of
 from ..errors import RunFileError
 from ..model import GaugePoint, Span
-from ..semconv import Attr
 from .lines import told_in
 
 
 @dataclass
 class Following:
-    """A run file, read on from where it was read to.
-
-    Attributes:
-        resource: of the program that writes it, once it is known.
-    """
+    """A run file, read on from where it was read to."""
 
     path: Path
-    resource: Mapping[str, Any] = field(default_factory=dict)
     _at: int = 0
 
     def read_on(self) -> tuple[list[Span], list[GaugePoint]]:
@@ -42,27 +33,15 @@ class Following:
                     if not line.endswith(b"\n"):
                         break
                     self._at += len(line)
-                    self._take(line, spans, points)
+                    if (told := told_in(line)) is not None:
+                        for _, block in told.blocks:
+                            spans.extend(block)
+                        points.extend(told.points)
         except OSError as error:
             raise RunFileError(f"{self.path} cannot be read: {error.strerror}") from error
         return spans, points
 
-    def _take(self, line: bytes, spans: list[Span], points: list[GaugePoint]) -> None:
-        if (told := told_in(line)) is not None:
-            for _, block in told.blocks:
-                spans.extend(block)
-            points.extend(told.points)
-            self.resource = self.resource or told.resource
-
-    def writer_is_gone(self) -> bool:
-        """Whether the program that wrote it was on this machine, and is not there any more."""
-        pid = self.resource.get(Attr.PROCESS_PID)
-        if not isinstance(pid, int) or self.resource.get(Attr.HOST_NAME) != socket.gethostname():
-            return False
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            return False
-        return False
+    def gone_ns(self) -> int | None:
+        """Return the last sign of life of the program that wrote it, if that was killed."""
+        writer = writer_of(self.path)
+        return None if writer is None or writer.is_alive else writer.seen_ns

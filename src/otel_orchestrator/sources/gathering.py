@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Final
 
-from ..model import Attributes, GaugePoint, Run, Span
-from ..semconv import INVOKE_AGENT, INVOKE_WORKFLOW, Attr
+from ..model import Attributes, GaugePoint, Run, Span, Value
+from ..semconv import INTERRUPTED, INVOKE_AGENT, INVOKE_WORKFLOW, Attr
 from .otlp import Told
 
 _WARNINGS_AT_MOST: Final = 20
@@ -49,7 +50,10 @@ class Gathering:
         if known.end_ns is None:
             trace[span.span_id] = known if span.end_ns is None else span
         elif span.end_ns is not None and span != known:
-            self._warnings.append(f"two different spans have the id {span.span_id}")
+            if known.never_ended or span.never_ended:  # it was taken for killed, and went on
+                trace[span.span_id] = span if known.never_ended else known
+            else:
+                self._warnings.append(f"two different spans have the id {span.span_id}")
 
     def add_point(self, point: GaugePoint) -> None:
         """Add a point of a gauge."""
@@ -60,9 +64,16 @@ class Gathering:
         self._warnings.append(warning)
         self._lost.append(warning)
 
-    def run(self, run_id: str) -> Run:
-        """Return everything as one run."""
-        every = (span for trace in self._spans.values() for span in trace.values())
+    def run(self, run_id: str, gone_ns: int | None = None) -> Run:
+        """Return everything as one run.
+
+        Args:
+            run_id: its id.
+            gone_ns: the last sign of life of its program, if that was killed.
+        """
+        every = [span for trace in self._spans.values() for span in trace.values()]
+        if gone_ns is not None:
+            every = _closed(every, gone_ns)
         spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
         ids = {s.span_id for s in spans}
         warnings = list(_bounded(self._warnings))
@@ -72,6 +83,8 @@ class Gathering:
             warnings.append("some spans have a parent that is missing: they are shown as roots")
         if still_open := [s for s in spans if s.end_ns is None]:
             warnings.append(_no_end(still_open))
+        if cut := [s for s in spans if s.end_ns is not None and s.never_ended]:
+            warnings.append(_cut_off(cut))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
         lost = tuple(_bounded(self._lost))
         return Run(run_id, spans, points, self._resource, tuple(warnings), lost)
@@ -104,6 +117,26 @@ def _true(recorded: Attributes) -> dict[str, Any]:
     if Attr.SERVICE in resource:
         resource[Attr.SERVICE_NAME] = resource.pop(Attr.SERVICE)
     return resource
+
+
+def _closed(spans: list[Span], gone_ns: int) -> list[Span]:
+    """End what is open, as the next program with that folder does it in the file."""
+    end_ns = max((s.end_ns or s.start_ns for s in spans), default=0)
+    end_ns = max(end_ns, gone_ns)
+    return [s if s.end_ns is not None else _cut_at(s, end_ns) for s in spans]
+
+
+def _cut_at(span: Span, end_ns: int) -> Span:
+    told: dict[str, Value] = {
+        Attr.OUTCOME: INTERRUPTED,
+        Attr.OPEN_AGE: (end_ns - span.start_ns) / 1e9,
+    }
+    return replace(span, end_ns=end_ns, attributes={**span.attributes, **told})
+
+
+def _cut_off(spans: list[Span]) -> str:
+    have = "1 span was" if len(spans) == 1 else f"{len(spans)} spans were"
+    return f"{have} open when the program ended or was killed: interrupted then"
 
 
 def _no_end(spans: list[Span]) -> str:

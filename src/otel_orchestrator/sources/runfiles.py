@@ -1,7 +1,8 @@
 """Run files on this machine: list them, find one, read one.
 
 A line is one OTLP/JSON object; the first also carries `{"runFile": {"version": 1}}`. A span
-without an end is a start note: it counts only where no end of the same span follows.
+without an end is a start note: it counts only where no end of the same span follows. Where its
+program was killed, it is ended here as the next program ends it in the file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..alive import writer_of
 from ..errors import RunFileError
 from ..model import Run
 from .gathering import Gathering
@@ -103,6 +105,7 @@ def read_run(file: RunFile, progress: Callable[[int], None] | None = None) -> Ru
         RunFileError: it cannot be read, or holds no OTLP at all.
     """
     told = _Lines()
+    before = writer_of(file.path)
     try:
         with file.path.open("rb") as lines:
             read = 0
@@ -116,7 +119,11 @@ def read_run(file: RunFile, progress: Callable[[int], None] | None = None) -> Ru
     if not told.documents:
         why = "it is empty" if not read else "no line of it is OTLP JSON"
         raise RunFileError(f"{file.path} is not a run file: {why}")
-    return told.gathered.run(file.id)
+    # Looked up before and after: a program may start a run, or end one, meanwhile.
+    is_gone = before is not None and not before.is_alive and before == writer_of(file.path)
+    # Of a full file, what looks open may have ended.
+    gone_ns = before.seen_ns if before is not None and is_gone and not told.is_full else None
+    return told.gathered.run(file.id, gone_ns)
 
 
 class _Lines:
@@ -124,6 +131,7 @@ class _Lines:
 
     def __init__(self) -> None:
         self.documents = 0
+        self.is_full = False
         self.gathered = Gathering()
 
     def add(self, number: int, line: bytes) -> None:
@@ -142,6 +150,7 @@ class _Lines:
         if not isinstance(header, dict):
             return
         if header.get("full"):
+            self.is_full = True
             self.gathered.lose("the run file reached its size limit: later spans are missing")
         version = header.get("version")
         if version != VERSION:
