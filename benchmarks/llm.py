@@ -9,6 +9,8 @@ that exports to nowhere; metrics go to a real meter provider.
 
 - token: reading one chunk of a streamed answer that the SDK has parsed already: what is added where
   its `Stream` is iterated, the records at the call's end included.
+- invoke: the same for a LangChain model that streams although it is asked by `invoke`, where chunks
+  are seen on their way to its run manager.
 - call: a whole call that is not streamed, with its one request. `httpx only` is the floor: what
   OpenTelemetry's own instrumentation of the HTTP client takes.
 - attempt: a request over a real connection to a local server, where the phases come from.
@@ -27,6 +29,9 @@ from typing import Any
 
 import httpx2
 import openai
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from openai.types.chat import ChatCompletionChunk
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -123,6 +128,34 @@ def streamed(client: openai.OpenAI) -> Callable[[], None]:
     return read
 
 
+class Says(BaseChatModel):
+    """A LangChain model that streams as many tokens."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "says"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for _ in range(TOKENS):
+            yield ChatGenerationChunk(message=AIMessageChunk(content="word "))
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def invoked(model: Says) -> Callable[[], None]:
+    """Return what asks for one answer, which comes in chunks inside."""
+    asking = model.bind(stream=True)
+
+    def ask() -> None:
+        asking.invoke("x")
+
+    return ask
+
+
 def whole(client: openai.OpenAI) -> Callable[[], None]:
     """Return what asks for one answer."""
     messages: Any = [{"role": "user", "content": "x"}]
@@ -153,7 +186,9 @@ def httpx_only() -> Callable[[], None]:
 def ours() -> Callable[[], None]:
     """Trace calls and requests."""
     made = provider()
-    otel.instrument(only=["openai", "httpx2"], tracer_provider=made, meter_provider=meter())
+    otel.instrument(
+        only=["langchain", "openai", "httpx2"], tracer_provider=made, meter_provider=meter()
+    )
 
     def undo() -> None:
         otel.uninstrument()
@@ -229,6 +264,8 @@ def main() -> None:
     print(f"{'':<10}{'untraced':>12}{'+ httpx only':>14}{'+ ours':>12}")
     token = fastest(memory, streamed, repeats)
     row("token", {w: s / TOKENS for w, s in token.items()})
+    invoke = fastest(Says, invoked, repeats)
+    row("invoke", {w: s / TOKENS for w, s in invoke.items()})
     call = fastest(memory, whole, repeats)
     row("call", call)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

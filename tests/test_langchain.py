@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 from langchain_anthropic import ChatAnthropic
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks.manager import (
+    AsyncCallbackManagerForLLMRun,
+    CallbackManagerForLLMRun,
+)
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
-from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -25,7 +30,7 @@ from otel_orchestrator import _guard
 from otel_orchestrator.instrumentors import langchain
 from otel_orchestrator.semconv import Attr, Metric
 
-from .llm.callers import langchain_model
+from .llm.callers import CHAT, langchain_model, openai_client
 from .llm_server import LLM, SECRET_ANSWER, Reply, serving
 from .trees import attributes_of, tree
 
@@ -124,14 +129,123 @@ def test_a_call_is_one_span_with_its_attempt_below(
     assert attributes_of(post)[Attr.CATEGORY] == "llm"
 
 
-@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-def test_a_model_that_streams_inside_is_one_span(
-    traced: InMemorySpanExporter, llm: LLM, how: str
+def counts(measured: InMemoryMetricReader) -> dict[str, int]:
+    """Return how many values each histogram got."""
+    data = measured.get_metrics_data()
+    found = [] if data is None else data.resource_metrics[0].scope_metrics[0].metrics
+    return {m.name: sum(p.count for p in m.data.data_points) for m in found}  # type: ignore[union-attr, misc]
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke", "batch", "abatch"])
+@pytest.mark.parametrize("make", [openai, anthropic])
+def test_a_model_that_streams_inside_is_one_span_with_its_chunks(
+    traced: InMemorySpanExporter, measured: InMemoryMetricReader, llm: LLM, make: Any, how: str
 ) -> None:
-    ask(openai(llm, streaming=True, stream_usage=True), how)
-    assert tree(traced.get_finished_spans()) == "chat gpt-asked\n  POST"
+    ask(make(llm, streaming=True, stream_usage=True), how)
+    asked = "gpt-asked" if make is openai else "claude-asked"
+    assert tree(traced.get_finished_spans()) == f"chat {asked}\n  POST"
     chat = next(s for s in traced.get_finished_spans() if s.name.startswith("chat"))
-    assert attributes_of(chat)[Attr.OUTPUT_TOKENS] == 4
+    told = attributes_of(chat)
+    assert told[Attr.OUTPUT_TOKENS] == 4
+    assert told[Attr.LLM_CHUNKS] == 4
+    assert 0 < told[Attr.TIME_TO_FIRST_CHUNK] < 60
+    assert told[Attr.REQUEST_STREAM] is True
+    recorded = counts(measured)
+    assert recorded[Metric.LLM_TIME_TO_FIRST_CHUNK] == 1
+    assert recorded[Metric.LLM_TIME_PER_OUTPUT_CHUNK] == 3
+
+
+@pytest.mark.parametrize("how", ["invoke", "stream", "ainvoke", "astream"])
+def test_a_tool_call_is_content(traced: InMemorySpanExporter, llm: LLM, how: str) -> None:
+    llm.replies += [Reply(tool="look")]
+    ask(openai(llm, streaming=True), how)
+    chat = next(s for s in traced.get_finished_spans() if s.name.startswith("chat"))
+    assert attributes_of(chat)[Attr.LLM_CHUNKS] == 1
+
+
+class Teller(FakeListChatModel):
+    """A model of somebody's own that tells its words to its run manager, and no chunks."""
+
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        for word in ("", "two", "words"):
+            run_manager.on_llm_new_token(word)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("two words"))])
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+def test_a_model_may_tell_words_by_hand(traced: InMemorySpanExporter, how: str) -> None:
+    ask(Teller(responses=["never"]), how)
+    (chat,) = traced.get_finished_spans()
+    assert attributes_of(chat)[Attr.LLM_CHUNKS] == 2
+
+
+# (what its chunks are made of, how many of them have content)
+SAID: list[tuple[list[dict[str, Any]], int]] = [
+    ([{"content": ""}, {"content": "a"}, {"content": ""}], 1),
+    ([{"content": []}, {"content": [{"type": "text", "text": "", "index": 0}]}], 0),
+    ([{"content": [{"type": "text", "text": "a", "index": 0, "id": "x"}]}], 1),
+    ([{"content": [{"type": "thinking", "thinking": "hm", "index": 0}]}], 1),
+    ([{"content": ["a"]}], 1),
+    ([{"content": "", "additional_kwargs": {"reasoning_content": "hm"}}], 1),
+    ([{"content": "", "additional_kwargs": {"of_no_account": "x"}}], 0),
+]
+
+
+class Says(BaseChatModel):
+    """A model that streams just these chunks."""
+
+    said: list[dict[str, Any]] = []
+
+    @property
+    def _llm_type(self) -> str:
+        return "says"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        yield from (ChatGenerationChunk(message=AIMessageChunk(**each)) for each in self.said)
+
+
+@pytest.mark.parametrize("how", ["invoke", "stream", "ainvoke", "astream"])
+@pytest.mark.parametrize(("said", "with_content"), SAID)
+def test_the_first_chunk_is_one_with_content(
+    traced: InMemorySpanExporter, said: list[dict[str, Any]], with_content: int, how: str
+) -> None:
+    model = Says(said=said)
+    if how.endswith("invoke"):
+        bound: Any = model.bind(stream=True)
+        _ = in_loop(bound.ainvoke("x")) if how == "ainvoke" else bound.invoke("x")
+    else:
+        ask(model, how)
+    (chat,) = traced.get_finished_spans()
+    assert attributes_of(chat).get(Attr.LLM_CHUNKS, 0) == with_content
+    assert (Attr.TIME_TO_FIRST_CHUNK in attributes_of(chat)) == bool(with_content)
+
+
+class OnTheFly(FakeListChatModel):
+    """A model that makes an SDK's client for each call, so that nothing tells it is the model's."""
+
+    url: str = ""
+    model: str = "gpt-asked"
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        with openai_client(self.url) as client:
+            for chunk in client.chat.completions.create(**CHAT, stream=True):
+                text = chunk.choices[0].delta.content if chunk.choices else ""
+                yield ChatGenerationChunk(message=AIMessageChunk(content=text or ""))
+
+
+def test_chunks_that_the_sdk_below_has_seen_too_are_counted_once(
+    traced: InMemorySpanExporter, llm: LLM
+) -> None:
+    otel.instrument(only=["openai"])
+    OnTheFly(responses=["never"], url=llm.url).bind(stream=True).invoke("x")
+    assert tree(traced.get_finished_spans(), show=[Attr.LLM_CHUNKS]) == (
+        "chat gpt-asked chunks=4\n  POST"
+    )
 
 
 @pytest.mark.parametrize("how", WAYS)
@@ -332,13 +446,17 @@ def test_tokens_are_measured_once(
     assert sum(p.count for p in durations) == 3
 
 
+TOLD = ("on_llm_new_token", "on_stream_event")  # the latter in newer ones only
+
+
 def test_uninstrument_restores_the_very_functions() -> None:
-    from langchain_core.language_models.chat_models import BaseChatModel
     from langchain_core.tools.base import BaseTool
 
     def functions() -> list[Any]:
         models = [vars(BaseChatModel)[n] for n in ("generate", "agenerate", "stream", "astream")]
-        return [*models, vars(BaseTool)["run"], vars(BaseTool)["arun"]]
+        managers = (CallbackManagerForLLMRun, AsyncCallbackManagerForLLMRun)
+        told = [vars(m)[n] for m in managers for n in TOLD if n in vars(m)]
+        return [*models, *told, vars(BaseTool)["run"], vars(BaseTool)["arun"]]
 
     before = functions()
     otel.instrument(only=["langchain"])
@@ -349,7 +467,7 @@ def test_uninstrument_restores_the_very_functions() -> None:
 
 
 # Everything that our wrappers call, inside of their guards.
-HOOKS = ("_model_name", "_provider", "_address", "_read_message", "_take")
+HOOKS = ("_model_name", "_provider", "_address", "_read_message", "_take", "_says_something")
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -365,7 +483,8 @@ def test_a_fault_of_ours_changes_nothing_for_the_program(
     otel.instrument(only=["langchain"])
     try:
         for how in WAYS:
-            assert ask(openai(llm), how).strip() == SECRET_ANSWER
+            model = openai(llm, streaming=True, output_version="v1")
+            assert ask(model, how).strip() == SECRET_ANSWER
     finally:
         otel.uninstrument()
 

@@ -62,6 +62,7 @@ class ChatCall(Operation):
         owner: what makes the call: a LangChain model or an SDK's client; None by hand.
         host: where its requests go, if that is known.
         is_foreign: another instrumentation made the span, ends it, and counts the tokens.
+        is_told_tokens: its model tells each token, so that nothing else needs to.
         part_of: the call that this is a part of, which gets all that this one learns.
         usage: tokens by attribute.
         seen_usage: the same, as read from below; counts where nobody says better.
@@ -80,6 +81,7 @@ class ChatCall(Operation):
         "has_inner_usage",
         "host",
         "is_foreign",
+        "is_told_tokens",
         "model_name",
         "outer",
         "owner",
@@ -99,6 +101,7 @@ class ChatCall(Operation):
         self.part_of: ChatCall | None = None
         self.is_foreign = False
         self.has_inner_usage = False
+        self.is_told_tokens = False
         self.first_chunk_ns = 0
         self._last_chunk_ns = 0
         self._chunks = 0
@@ -173,10 +176,11 @@ class ChatCall(Operation):
         whole.response.update(self.response)
         whole.attempts += self.attempts
         whole.rate_limited_ns += self.rate_limited_ns
-        whole.first_chunk_ns = whole.first_chunk_ns or self.first_chunk_ns
-        whole._last_chunk_ns = self._last_chunk_ns
-        whole._chunks += self._chunks
-        whole._gaps.extend(self._gaps)
+        if whole.owner is None or not whole._chunks:  # a LangChain model has seen them itself
+            whole.first_chunk_ns = whole.first_chunk_ns or self.first_chunk_ns
+            whole._last_chunk_ns = self._last_chunk_ns
+            whole._chunks += self._chunks
+            whole._gaps.extend(self._gaps)
         whole.answer = self.answer
         for category, waited_ns in (self._short_waits or {}).items():
             whole.add_short_wait(category, waited_ns)
@@ -197,6 +201,7 @@ class ChatCall(Operation):
         if self._chunks:
             values[Attr.LLM_CHUNKS] = self._chunks
             values[Attr.TIME_TO_FIRST_CHUNK] = (self.first_chunk_ns - self.start_ns) / 1e9
+            values[Attr.REQUEST_STREAM] = True  # it may stream without having been asked to
         if self.attempts:
             values[Attr.LLM_ATTEMPTS] = self.attempts
         if self.rate_limited_ns:

@@ -3,10 +3,16 @@
 The public methods that all calls pass are wrapped on the base classes. The span is current only
 while the model or the tool runs: HTTP attempts, retries and the SDK's own spans nest below it, and
 the loop that consumes a stream runs outside.
+
+A model may stream although it was asked by `invoke`: if it has `streaming=True`, or because
+somebody listens, as LangGraph does for `stream_mode="messages"`. Its run manager is told of every
+chunk in every case, so that is where chunks are seen.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -55,26 +61,39 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
         return ("langchain-core >= 1.0",)
 
     def _instrument(self, **kwargs: Any) -> None:
+        from langchain_core.callbacks.manager import (
+            AsyncCallbackManagerForLLMRun,
+            CallbackManagerForLLMRun,
+        )
         from langchain_core.language_models.chat_models import BaseChatModel
         from langchain_core.tools.base import BaseTool
 
         use_providers(kwargs)
         use_llm_options(kwargs)
-        wanted: tuple[tuple[type[Any], str, Any, Any], ...] = (
-            (BaseChatModel, "generate", _begin_generate, _observe_result),
-            (BaseChatModel, "agenerate", _begin_generate, _observe_result),
-            (BaseChatModel, "stream", _begin_stream, _observe_chunk),
-            (BaseChatModel, "astream", _begin_stream, _observe_chunk),
-            (BaseTool, "run", _begin_tool, None),
-            (BaseTool, "arun", _begin_tool, None),
+        wanted: tuple[tuple[type[Any], str, Callable[[Any], Any]], ...] = (
+            (BaseChatModel, "generate", _wrapping(_begin_generate, _observe_result)),
+            (BaseChatModel, "agenerate", _wrapping(_begin_generate, _observe_result)),
+            (BaseChatModel, "stream", _wrapping(_begin_stream, _observe_chunk)),
+            (BaseChatModel, "astream", _wrapping(_begin_stream, _observe_chunk)),
+            (CallbackManagerForLLMRun, "on_llm_new_token", _seeing_tokens),
+            (
+                AsyncCallbackManagerForLLMRun,
+                "on_llm_new_token",
+                _seeing_tokens,
+            ),
+            (BaseTool, "run", _wrapping(_begin_tool, None)),
+            (BaseTool, "arun", _wrapping(_begin_tool, None)),
         )
+        if hasattr(CallbackManagerForLLMRun, "on_stream_event"):  # not in all of langchain-core 1
+            wanted += ((CallbackManagerForLLMRun, "on_stream_event", _seeing_events),)
+            wanted += ((AsyncCallbackManagerForLLMRun, "on_stream_event", _seeing_events),)
         patches = []
-        for owner, name, begin, observe in wanted:
+        for owner, name, replace in wanted:
             if hasattr(owner, name):
-                patches.append(patch(owner, name, _wrapping(begin, observe)))
+                patches.append(patch(owner, name, replace))
             else:
                 log_once_a_minute(
-                    name, "langchain-core has no %s.%s: its calls have no span", owner, name
+                    name, "langchain-core has no %s.%s: its calls are not seen", owner, name
                 )
         self._patches = tuple(patches)
 
@@ -86,6 +105,49 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
 
 def _wrapping(begin: Any, observe: Any) -> Callable[[Any], Any]:
     return lambda original: wrapping.wrap(original, begin, observe)
+
+
+# The hot path: passing on `*args, **kwargs` takes as long as all that is done for a token.
+def _seeing_tokens(original: Any) -> Any:
+    wrapper: Any
+    if inspect.iscoroutinefunction(original):
+
+        async def wrapper(manager: Any, token: Any, *, chunk: Any = None, **kwargs: Any) -> Any:
+            if (call := chat.under_way()) is not None:
+                _see_token(call, token, chunk)
+            if kwargs:
+                return await original(manager, token, chunk=chunk, **kwargs)
+            return await original(manager, token, chunk=chunk)
+
+    else:
+
+        def wrapper(manager: Any, token: Any, *, chunk: Any = None, **kwargs: Any) -> Any:
+            if (call := chat.under_way()) is not None:
+                _see_token(call, token, chunk)
+            if kwargs:
+                return original(manager, token, chunk=chunk, **kwargs)
+            return original(manager, token, chunk=chunk)
+
+    return functools.wraps(original)(wrapper)
+
+
+def _seeing_events(original: Any) -> Any:
+    wrapper: Any
+    if inspect.iscoroutinefunction(original):
+
+        async def wrapper(manager: Any, event: Any, **kwargs: Any) -> Any:
+            if (call := chat.under_way()) is not None:
+                _see_event(call, event)
+            return await original(manager, event, **kwargs)
+
+    else:
+
+        def wrapper(manager: Any, event: Any, **kwargs: Any) -> Any:
+            if (call := chat.under_way()) is not None:
+                _see_event(call, event)
+            return original(manager, event, **kwargs)
+
+    return functools.wraps(original)(wrapper)
 
 
 def _begin_generate(model: Any, *given: Any, **kwargs: Any) -> Operation | None:
@@ -163,12 +225,54 @@ def _observe_result(call: Operation, result: Any) -> None:
 def _observe_chunk(call: Operation, chunk: Any) -> None:
     if not isinstance(call, ChatCall):
         return
-    if chunk.content or getattr(chunk, "tool_call_chunks", None):
-        call.content_chunk()
-        if call.answer is not None:
-            call.answer.piece(chunk.text)
+    if call.answer is not None:
+        call.answer.piece(chunk.text)
     if chunk.usage_metadata is not None or chunk.response_metadata:
         _read_message(call, chunk)
+
+
+# What a block of content, or an event, has besides what it says.
+_AROUND: Final = frozenset({"type", "index", "id"})
+# Where models put what is neither content nor a tool call, but is written all the same.
+_BESIDE: Final = ("reasoning_content", "reasoning", "refusal", "function_call")
+
+
+def _see_token(call: ChatCall, token: Any, chunk: Any) -> None:
+    try:
+        # A model of somebody's own may tell its words and no chunks.
+        message = getattr(chunk, "message", None)
+        told = token if message is None else message.content
+        has_content = told if isinstance(told, str) else any(map(_says_something, told or ()))
+        if has_content or (message is not None and _says_beside(message)):
+            call.is_told_tokens = True
+            call.content_chunk()
+    except Exception:  # a `with` block around it costs more than all else here
+        with guarded("seeing a token"):
+            raise
+
+
+def _see_event(call: ChatCall, event: Any) -> None:
+    with guarded("seeing an event"):
+        # Some models tell their tokens as well, and each of them before its event.
+        if not call.is_told_tokens and (
+            _says_something(event.get("delta"))
+            or (event["event"] == "content-block-start" and _says_something(event.get("content")))
+        ):
+            call.content_chunk()
+
+
+def _says_beside(message: Any) -> bool:
+    beside = message.additional_kwargs
+    return bool(getattr(message, "tool_call_chunks", None)) or (
+        bool(beside) and any(beside.get(name) for name in _BESIDE)
+    )
+
+
+def _says_something(block: Any) -> bool:
+    # Many a model opens and closes a block by one that is empty.
+    if not isinstance(block, dict):
+        return bool(block)
+    return any(value and key not in _AROUND for key, value in block.items())
 
 
 def _read_message(call: ChatCall, message: Any) -> None:
