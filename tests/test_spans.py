@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_orchestrator import _guard, outcomes, spans
+from otel_orchestrator.attaching import attached
 from otel_orchestrator.semconv import Attr, Metric
 from otel_orchestrator.wrapping import wrap
 
@@ -291,7 +292,7 @@ def test_a_block_left_in_another_task_does_not_disturb_that_tasks_context(
     async def scenario() -> None:
         operation = begin()
         operation.__enter__()
-        with spans.attached(otel_context.set_value("theirs", 1)):
+        with attached(otel_context.set_value("theirs", 1)):
             theirs = otel_context.get_current()
             operation.__exit__(None, None, None)
             assert otel_context.get_current() is theirs

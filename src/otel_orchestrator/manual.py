@@ -50,7 +50,7 @@ class Traced:
         self._entered: list[Operation] = []
 
     def __enter__(self) -> Operation:
-        operation = self._begin()
+        operation = wrapping.begun(self._begin, (), {}) or spans.nothing()
         self._entered.append(operation)
         return operation.__enter__()
 
@@ -60,12 +60,13 @@ class Traced:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        # Entered from several tasks at once, the one to leave is the one that is current.
-        current = otel_context.get_current()
-        mine = next((o for o in reversed(self._entered) if o.context is current), None)
-        operation = mine or self._entered[-1]
-        self._entered.remove(operation)
-        operation.__exit__(exc_type, exc, tb)
+        with guarded("leaving a span"):
+            # Entered from several tasks at once, the one to leave is the one that is current.
+            current = otel_context.get_current()
+            mine = next((o for o in reversed(self._entered) if o.context is current), None)
+            operation = mine or self._entered[-1]
+            self._entered.remove(operation)
+            operation.__exit__(exc_type, exc, tb)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return `function` with a span around each of its calls."""

@@ -41,6 +41,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 from opentelemetry.util.types import AttributeValue
+from .attaching import attached, enter, leave
 
 from . import metrics, redaction, semconv
 from ._guard import guarded
@@ -198,6 +199,10 @@ class Operation:
         is_ok: it ended with the outcome `ok`.
         measured: attributes of the metrics recorded for it.
         on_end: called once with the ended operation.
+            if _late:
+                end_late_ones()
+            self.is_ok = outcome == semconv.OK
+            self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
     """
 
     __slots__ = (
@@ -258,10 +263,6 @@ class Operation:
         """End the span, once; later calls do nothing. Only `error` makes it an error span."""
         if self.end_ns:
             return
-        if _late:
-            end_late_ones()
-        self.is_ok = outcome == semconv.OK
-        self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
         with guarded("ending a span"):
             self.finishing()
             span = self.span
@@ -288,16 +289,16 @@ class Operation:
 
     def fail(self, error: BaseException, *, end_ns: int | None = None) -> None:
         """End the span with the outcome that `error` means."""
-        outcome = outcome_of(error)
-        self.end(
-            outcome,
-            error_type=type_name(error) if outcome == semconv.ERROR else None,
-            end_ns=end_ns,
-        )
+        with guarded("ending a span"):
+            outcome = outcome_of(error)
+            self.end(
+                outcome,
+                error_type=type_name(error) if outcome == semconv.ERROR else None,
+                end_ns=end_ns,
+            )
 
     def __enter__(self) -> Operation:
-        self._previous = otel_context.get_current()
-        otel_context.attach(self.context)
+        self._previous = enter(self.context)
         return self
 
     def __exit__(
@@ -306,38 +307,11 @@ class Operation:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        _restore(self.context, self._previous)
+        leave(self.context, self._previous)
         if exc is None:
             self.end()
         else:
             self.fail(exc)
-
-
-class attached:  # noqa: N801 - reads as a statement
-    """Make `context` current inside a `with` block.
-
-    Leaving re-attaches what was current before, rather than detaching by token: a token that
-    belongs to another `contextvars.Context` cannot be reset and only logs "Failed to detach".
-    """
-
-    __slots__ = ("_context", "_previous")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._previous: Context | None = None
-
-    def __enter__(self) -> None:
-        self._previous = otel_context.get_current()
-        otel_context.attach(self._context)
-
-    def __exit__(self, *_: object) -> None:
-        _restore(self._context, self._previous)
-
-
-def _restore(ours: Context, previous: Context | None) -> None:
-    # Only what we attached: elsewhere (a block left in another task) the context is not ours.
-    if previous is not None and otel_context.get_current() is ours:
-        otel_context.attach(previous)
 
 
 def start(
@@ -385,7 +359,14 @@ def start(
         measured = redaction.pairs(measured)
         span = _our_tracer().start_span(redaction.text(name), parent, kind, values, links, start_ns)
         return make(span, set_span_in_context(span, parent), start_ns, metric, measured)
-    return Operation(trace.INVALID_SPAN, parent, start_ns)
+    return nothing(parent, start_ns)
+
+
+def nothing(parent: Context | None = None, start_ns: int = 0) -> Operation:
+    """Return an operation without a span: what stands for one that could not be started."""
+    return Operation(
+        trace.INVALID_SPAN, otel_context.get_current() if parent is None else parent, start_ns
+    )
 
 
 def start_run(name: str, *, parent: Context | None = None, **options: Any) -> Operation:

@@ -10,10 +10,8 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, ParamSpec, TypeVar
 
-from opentelemetry import context as otel_context
-from opentelemetry.context import Context
-
 from ._guard import guarded
+from .attaching import Inside
 from .spans import Operation
 
 P = ParamSpec("P")
@@ -45,7 +43,7 @@ def wrap(
     elif inspect.iscoroutinefunction(function):
 
         async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            operation = begin(*args, **kwargs)
+            operation = begun(begin, args, kwargs)
             if operation is None:
                 return await function(*args, **kwargs)
             with operation:
@@ -56,7 +54,7 @@ def wrap(
     else:
 
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            operation = begin(*args, **kwargs)
+            operation = begun(begin, args, kwargs)
             if operation is None:
                 return function(*args, **kwargs)
             with operation:
@@ -68,12 +66,22 @@ def wrap(
     return traced
 
 
+def begun(
+    begin: Callable[..., Operation | None], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Operation | None:
+    """Return the operation for a call; None for a call that is left alone."""
+    with guarded("starting a span"):
+        return begin(*args, **kwargs)
+    return None
+
+
 def _show(
     observe: Callable[[Operation, Any], None] | None, operation: Operation, value: Any
 ) -> None:
-    if observe is not None:
-        with guarded("reading a result"):
-            observe(operation, value)
+    if observe is None:
+        return
+    with guarded("reading a result"):
+        observe(operation, value)
 
 
 def _generator(
@@ -83,11 +91,11 @@ def _generator(
 ) -> Callable[..., Generator[Any, Any, Any]]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         generator = function(*args, **kwargs)
-        operation = begin(*args, **kwargs)
+        operation = begun(begin, args, kwargs)
         if operation is None:
             return (yield from generator)
         action, argument = generator.send, None
-        inside = _Inside(operation.context)
+        inside = Inside(operation.context)
         try:
             while True:
                 with inside:
@@ -122,13 +130,13 @@ def _async_generator(
 ) -> Callable[..., AsyncGenerator[Any, Any]]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         generator = function(*args, **kwargs)
-        operation = begin(*args, **kwargs)
+        operation = begun(begin, args, kwargs)
         if operation is None:
             async for item in generator:
                 yield item
             return
         action, argument = generator.asend, None
-        inside = _Inside(operation.context)
+        inside = Inside(operation.context)
         try:
             while True:
                 with inside:
@@ -152,25 +160,3 @@ def _async_generator(
         operation.end()
 
     return wrapper
-
-
-class _Inside:
-    """The context inside of a generator, current only while it is being stepped.
-
-    A generator may yield in the middle of a `with` block of its own: then that block's context is
-    what it has to find again at its next step, and what its consumer must not see.
-    """
-
-    __slots__ = ("_context", "_previous")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._previous = context
-
-    def __enter__(self) -> None:
-        self._previous = otel_context.get_current()
-        otel_context.attach(self._context)
-
-    def __exit__(self, *_: object) -> None:
-        self._context = otel_context.get_current()
-        otel_context.attach(self._previous)

@@ -19,9 +19,9 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import chat, content
 from .._guard import guarded
+from ..attaching import attached
 from ..chat import ChatCall
 from ..semconv import Attr
-from ..spans import attached
 from ._following import Following, Step
 from ._patching import Around, Patch, around, patch, unpatch
 from ._prompts import prompt_hash
