@@ -199,10 +199,6 @@ class Operation:
         is_ok: it ended with the outcome `ok`.
         measured: attributes of the metrics recorded for it.
         on_end: called once with the ended operation.
-            if _late:
-                end_late_ones()
-            self.is_ok = outcome == semconv.OK
-            self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
     """
 
     __slots__ = (
@@ -264,6 +260,10 @@ class Operation:
         if self.end_ns:
             return
         with guarded("ending a span"):
+            if _late:
+                end_late_ones()
+            self.is_ok = outcome == semconv.OK
+            self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
             self.finishing()
             span = self.span
             if span.is_recording():
