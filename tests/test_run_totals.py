@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoi
 from opentelemetry.sdk.trace import TracerProvider
 
 import otel_orchestrator as otel
-from otel_orchestrator import metrics, semconv, spans, waits
+from otel_orchestrator import metrics, runs, semconv, spans, waits
 from otel_orchestrator.otlp import _DELTA
 from otel_orchestrator.run_totals import RunTotals
 from otel_orchestrator.semconv import Attr, Metric
@@ -109,7 +109,7 @@ def _run(run_s: float = 10, outcome: semconv.Outcome = semconv.OK) -> str:
     waits.record(semconv.HUMAN, S, 2 * S, parent=run)
     waits.record(semconv.HELD, S, 2 * S, parent=run, attributes={Attr.TASK_ID: "a"})
     run.end(outcome, end_ns=int((1 + run_s) * S))
-    return spans.run_id_of(run.context) or ""
+    return runs.run_id_of(run.context) or ""
 
 
 def test_a_run_tells_at_its_end_what_it_came_to(gauges: Gauges) -> None:

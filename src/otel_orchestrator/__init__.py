@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         tool_call,
         wait,
     )
+    from .messages import environment, inject, received
     from .sdk import configure, shutdown
     from .task_fields import TaskFields
     from .tasks import observe_tasks
@@ -47,6 +48,9 @@ _HOMES = {
     "tool_call": "manual",
     "record_usage": "manual",
     "log_llm_response": "manual",
+    "inject": "messages",
+    "environment": "messages",
+    "received": "messages",
     "TaskFields": "task_fields",
     "observe_tasks": "tasks",
 }
@@ -54,12 +58,15 @@ _HOMES = {
 __all__ = (
     "TaskFields",
     "configure",
+    "environment",
+    "inject",
     "instrument",
     "llm_call",
     "log_llm_response",
     "loop",
     "node",
     "observe_tasks",
+    "received",
     "record_usage",
     "run",
     "shutdown",

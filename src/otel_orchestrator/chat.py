@@ -22,7 +22,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from . import content, metrics, prices, semconv, spans
+from . import content, metrics, prices, runs, semconv, spans
 from ._guard import guarded
 from .semconv import Attr, Metric, Outcome
 from .spans import Operation
@@ -338,7 +338,7 @@ def _adopt(
     span.set_attributes({key: value for key, value in values.items() if key not in told})
     span.set_attribute(Attr.STATE, semconv.WORKING)
     span.set_attribute(Attr.CATEGORY, semconv.LLM)
-    if (run_id := spans.run_id_of()) is not None:
+    if (run_id := runs.run_id_of()) is not None:
         span.set_attribute(Attr.RUN_ID, run_id)
     call = ChatCall(span, otel_context.get_current(), spans.now_ns(), None, measured)
     call.is_foreign = True

@@ -21,7 +21,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from . import semconv, waits
 from ._guard import log_once_a_minute
-from .spans import in_run
+from .runs import in_run
 
 _KEPT_AT_MOST: Final = 1_000
 

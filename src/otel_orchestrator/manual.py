@@ -16,15 +16,16 @@ As a context manager each gives the `Operation`, whose `span` takes attributes o
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from itertools import count
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
 from opentelemetry import context as otel_context
+from opentelemetry.trace import SpanKind
 
-from . import chat, responses, semconv, spans, tasks, waits, wrapping
+from . import chat, messages, responses, runs, semconv, spans, tasks, waits, wrapping
 from ._guard import guarded
 from .semconv import Attr, Metric
 from .spans import Operation
@@ -94,7 +95,7 @@ def run(
         attributes[Attr.CONCURRENCY_LIMIT] = concurrency_limit
 
     def begin() -> Operation:
-        opens_the_run = spans.run_id_of() is None
+        enters_the_run = runs.enters_run()
         operation = spans.start_run(
             f"{semconv.INVOKE_WORKFLOW} {name}",
             state=semconv.CONTAINER,
@@ -103,8 +104,8 @@ def run(
             measured=measured,
         )
         operation.context = otel_context.set_value(_LOOPS_KEY, count(), operation.context)
-        if opens_the_run:
-            run_id = spans.run_id_of(operation.context)
+        if enters_the_run:
+            run_id = runs.run_id_of(operation.context)
             operation.on_end = lambda _: tasks.close_board(run_id)
         return operation
 
@@ -143,6 +144,7 @@ def task(
     name: str,
     item: MutableMapping[str, Any] | str | None = None,
     *,
+    carrier: Mapping[str, str] | None = None,
     write_timing: bool = False,
     fields: TaskFields | None = None,
 ) -> Traced:
@@ -151,6 +153,8 @@ def task(
     Args:
         name: what kind of task, low in cardinality.
         item: the application's task dict, or its id.
+        carrier: what `inject()` gave when the task was sent here. Then it belongs to the run of
+            who sent it, in whatever process that is, and starts with the `wait queue` until now.
         write_timing: write `started_at` (ISO 8601, UTC) and `duration_seconds` into the dict.
         fields: how to read the dict.
 
@@ -169,17 +173,24 @@ def task(
         attributes[Attr.TASK_ID] = task_id
 
     def begin() -> Operation:
+        message = None if carrier is None else messages.read(carrier)
         operation = spans.start(
             f"{semconv.TASK} {name}",
             state=semconv.CONTAINER,
+            kind=SpanKind.INTERNAL if message is None else SpanKind.CONSUMER,
+            parent=None if message is None else message.context,
             attributes=attributes,
+            start_ns=None if message is None else message.since_ns,
             metric=Metric.TASK_DURATION,
             measured={Attr.TASK_NAME: name},
         )
-        run_id = spans.run_id_of(operation.context)
-        if task_id is not None:
+        started_ns = operation.start_ns if message is None else message.at_ns
+        if message is not None:
+            message.record_wait(operation)
+        run_id = runs.run_id_of(operation.context)
+        board = None if task_id is None else _board_of(operation)
+        if task_id is not None and board is not None:
             with guarded("noting that a task is worked on"):
-                board = tasks.board(run_id)
                 if (plan := board.scheduled(task_id, operation.start_ns)) is not None:
                     operation.set(plan.attributes())
                     for category, waited_ns in (
@@ -188,22 +199,30 @@ def task(
                         (semconv.CYCLE, plan.cycle_ns),
                     ):
                         waits.measure(category, waited_ns, operation.context)
-                board.started(task_id, operation.start_ns)
+                board.started(task_id, started_ns)
                 operation.context = otel_context.set_value(_TASK_KEY, task_id, operation.context)
         if write_timing and isinstance(item, MutableMapping):
-            started_at = datetime.fromtimestamp(operation.start_ns / 1e9, UTC)
+            started_at = datetime.fromtimestamp(started_ns / 1e9, UTC)
             item["started_at"] = started_at.isoformat()
 
         def finish(ended: Operation) -> None:
             if task_id is not None and (board := tasks.find_board(run_id)) is not None:
                 board.ended(task_id, ok=ended.is_ok, at_ns=ended.end_ns)
             if write_timing and isinstance(item, MutableMapping):
-                item["duration_seconds"] = (ended.end_ns - ended.start_ns) / 1e9
+                item["duration_seconds"] = (ended.end_ns - started_ns) / 1e9
 
         operation.on_end = finish
         return operation
 
     return Traced(begin)
+
+
+def _board_of(operation: Operation) -> tasks.QueueBoard | None:
+    # The queue is told by the process that knows the tasks: there, it is not one task in a worker.
+    run_id = runs.run_id_of(operation.context)
+    if runs.is_opened_elsewhere(operation.context):
+        return tasks.find_board(run_id)
+    return tasks.board(run_id)
 
 
 def wait(category: str, *, on: str | None = None) -> Traced:
@@ -226,7 +245,7 @@ def wait(category: str, *, on: str | None = None) -> Traced:
             measured={Attr.CATEGORY: category},
         )
         task_id = otel_context.get_value(_TASK_KEY, operation.context)
-        board = tasks.find_board(spans.run_id_of(operation.context))
+        board = tasks.find_board(runs.run_id_of(operation.context))
         if category == semconv.QUEUE and isinstance(task_id, str) and board is not None:
             with guarded("noting that a task waits for a slot"):
                 board.ended(task_id, ok=False, at_ns=operation.start_ns)

@@ -18,7 +18,7 @@ from opentelemetry.metrics import Observation
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.util.types import AttributeValue
 
-from . import metrics, semconv
+from . import metrics, runs, semconv
 from ._guard import guarded
 from .semconv import Attr, Metric
 
@@ -65,6 +65,8 @@ class RunTotals(SpanProcessor):
             run_id = (span.attributes or {}).get(Attr.RUN_ID)
             above = getattr(trace_api.get_current_span(parent_context), "attributes", None) or {}
             if isinstance(run_id, str) and above.get(Attr.RUN_ID) != run_id:
+                if runs.is_opened_elsewhere(parent_context or Context()):
+                    return  # whoever opened it adds it up
                 self._open.setdefault(run_id, _Totals(span.get_span_context().span_id))
 
     def on_end(self, span: ReadableSpan) -> None:

@@ -7,6 +7,7 @@ a first run neither tries nor complains; the run file is written in any case.
 from __future__ import annotations
 
 import atexit
+import multiprocessing.util
 import os
 import socket
 import subprocess
@@ -21,14 +22,14 @@ from typing import Final
 
 from opentelemetry import metrics as metrics_api
 from opentelemetry import trace as trace_api
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, get_current
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util.types import AttributeValue
 
-from . import chat, interruptions, metrics, redaction, semconv, spans, tasks
+from . import chat, interruptions, messages, metrics, redaction, runs, semconv, spans, tasks
 from ._guard import guarded, logger
 from .console import ConsoleProcessor, print_queue
 from .delivery import clean
@@ -58,7 +59,16 @@ class _Remote:
         self.ended = threading.Event()
         self._end = end
         self._ending = ending
-        threading.Thread(target=self._run, name="otel-orchestrator-shutdown", daemon=True).start()
+        self._thread: threading.Thread | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the thread; in a forked child, which has none, once more."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._run, name="otel-orchestrator-shutdown", daemon=True
+            )
+            self._thread.start()
 
     def _run(self) -> None:
         self._ending.wait()
@@ -93,7 +103,8 @@ class MarkingProcessor(SpanProcessor):
                 span.set_attribute(Attr.STATE, semconv.WORKING)
                 span.set_attribute(Attr.CATEGORY, _category(attributes, parent_context))
             if Attr.RUN_ID not in attributes:
-                run_id = spans.run_id_of(parent_context)
+                # Not what the process inherited: without a parent it is in a trace of its own.
+                run_id = runs.run_id_of(parent_context or get_current())
                 if run_id is not None:
                     span.set_attribute(Attr.RUN_ID, run_id)
 
@@ -199,6 +210,7 @@ def configure(
             "%s is no provider of the OpenTelemetry SDK: run files and live lines are off",
             type(provider).__name__,
         )
+    _join(getattr(provider, "resource", resource), file)
     if mine:
         trace_api.set_tracer_provider(provider)
     _set_meter_provider(made, measures, resource, file)
@@ -207,6 +219,14 @@ def configure(
     totals.register()
     _configured = made
     atexit.register(shutdown)
+    multiprocessing.util.register_after_fork(made, _end_with_worker)
+
+
+def _end_with_worker(made: _Configured) -> None:
+    # A worker of multiprocessing, as in a process pool, ends by os._exit: that passes over atexit.
+    for remote in made.remote:
+        remote.start()
+    multiprocessing.util.Finalize(None, shutdown, exitpriority=-1)
 
 
 def _limits() -> SpanLimits:
@@ -218,6 +238,17 @@ def _limits() -> SpanLimits:
 
 def _by_itself(signal: Signal, split: SplitServices | None) -> SpanProcessor:
     return BatchSpanProcessor(clean.CleanSpanExporter(span_exporter(signal, split)))
+
+
+def _join(resource: Resource, file: RunFileProcessor | None) -> None:
+    """Make this process part of what its environment says, and what it starts a part of it."""
+    pass_on = {} if file is None else {"OTEL_ORCHESTRATOR_RUN_DIR": str(file.folder.resolve())}
+    host = resource.attributes.get(Attr.HOST_NAME) or socket.gethostname()
+    messages.say_of_this_process(str(host), pass_on)
+    inherited = messages.inherited()
+    if inherited:
+        runs.inherit(inherited)  # for threads of ours and theirs, which begin with nothing
+        attach(inherited)  # for spans of other instrumentations
 
 
 def _sender(folder: Path, signal: Signal | None, split: SplitServices | None) -> Sender | None:

@@ -25,6 +25,7 @@ SUPERSTEP: Final = "superstep"
 NODE: Final = "node"
 TASK: Final = "task"
 WAIT: Final = "wait"
+RECEIVE: Final = "receive"
 GIT: Final = "git"
 
 # --- values of orchestrator.state ---
@@ -99,6 +100,11 @@ class Attr:
     SHORT_WAIT: Final = "orchestrator.wait.short."
     """Prefix, followed by a category: seconds of the waits too short for a span of their own, on
     the span whose child they would have been."""
+    SENT_HOST: Final = "orchestrator.sent.host"
+    """By which host's clock a message was sent; on what waited for it, if that host is another."""
+    SENT_AGO: Final = "orchestrator.sent.ago"
+    """Seconds from sent to received, each by its own host's clock: with clocks that differ it may
+    be anything, also less than 0."""
     TASK_DEPENDS_ON: Final = "orchestrator.task.depends_on"
     """Ids of the application's tasks that must be done first; missing where they are not known."""
     TASK_WAITED_DEPENDENCY: Final = "orchestrator.task.wait.dependency"

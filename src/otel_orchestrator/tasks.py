@@ -10,6 +10,7 @@ instrumentor from a key of the graph's state; gauges, the run file and the conso
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any, Final
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.util.types import AttributeValue
 
-from . import metrics, spans
+from . import metrics, runs, spans
 from ._guard import guarded
 from .semconv import Attr, Metric
 from .task_fields import FINISHED, Seen, TaskFields, read_tasks, states_of
@@ -110,7 +111,7 @@ def observe_tasks(tasks: Any, fields: TaskFields | None = None) -> None:
         >>> observe_tasks([{"id": "a", "status": "planned", "depends_on": []}])
     """
     with guarded("observing tasks"):
-        board(spans.run_id_of()).observe(tasks, fields)
+        board(runs.run_id_of()).observe(tasks, fields)
 
 
 class QueueBoard:
@@ -293,6 +294,10 @@ class QueueBoard:
 
 
 _OPEN: Final = ("ready", "waiting")
+
+
+# In a forked child: the queues are the parent's, which tells of them.
+os.register_at_fork(after_in_child=_boards.clear)
 
 
 def board(run_id: str | None) -> QueueBoard:

@@ -279,7 +279,7 @@ def test_two_programs_that_write_one_run_send_each_span_once(
             with otel.node("n"):
                 time.sleep(0.05)
     """
-    shared = "from otel_orchestrator import spans\nspans.new_run_id = lambda: 'shared'\n"
+    shared = "from otel_orchestrator import runs\nruns.new_run_id = lambda: 'shared'\n"
     programs = [started(shared + textwrap.dedent(code), tmp_path, receiver) for _ in range(2)]
     for program in programs:
         assert program.communicate(timeout=60)[1] == ""

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_orchestrator import spans
+from otel_orchestrator import runs
 
 from ..trees import tree
 from .driving import ASYNC, SYNC, Drive, in_user_span
@@ -162,7 +162,7 @@ def test_a_users_span_keeps_its_attributes_and_the_node_span_is_current(
 
     def work(state: State) -> dict[str, Any]:
         trace.get_current_span().set_attribute("mine", 1)
-        assert spans.run_id_of() is not None
+        assert runs.run_id_of() is not None
         return {}
 
     graph = StateGraph(State)

@@ -197,9 +197,8 @@ def _jobs_of(shape: Shape, superstep: Span) -> Iterator[Job]:
 
 def jobs_by_hand(shape: Shape) -> Iterator[Job]:
     """Yield the jobs of a run without supersteps: the outermost tasks and nodes."""
-    for span in shape.shallowest(shape.root, with_task_id=False):
-        attempts = [span] if span.operation == semconv.NODE else _attempts(shape, span)
-        yield _job(shape, span, span, shape.children(span), attempts)
+    outermost = shape.shallowest(shape.root, with_task_id=False)
+    yield from _without_dispatchers(shape, (_own_job(shape, span) for span in outermost))
 
 
 def _without_dispatchers(shape: Shape, jobs: Iterable[Job]) -> Iterator[Job]:
@@ -211,8 +210,12 @@ def _without_dispatchers(shape: Shape, jobs: Iterable[Job]) -> Iterator[Job]:
         if not nested:
             yield job
         for span in nested:
-            attempts = [span] if span.operation == semconv.NODE else _attempts(shape, span)
-            yield _job(shape, span, span, shape.children(span), attempts)
+            yield _own_job(shape, span)
+
+
+def _own_job(shape: Shape, span: Span) -> Job:
+    attempts = [span] if span.operation == semconv.NODE else _attempts(shape, span)
+    return _job(shape, span, span, shape.children(span), attempts)
 
 
 def _attempts(shape: Shape, task: Span) -> list[Span]:

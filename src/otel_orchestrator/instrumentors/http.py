@@ -19,7 +19,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 )
 from opentelemetry.trace import Span
 
-from .. import chat, outcomes, semconv, spans
+from .. import chat, outcomes, runs, semconv
 from .._guard import guarded
 from ..semconv import Attr
 from . import _attempts
@@ -59,7 +59,7 @@ def _mark(span: Span, request: Any, make_trace: type[Trace]) -> None:
     span.set_attribute(Attr.STATE, semconv.WORKING)
     span.set_attribute(Attr.CATEGORY, chat.category_of_http())
     _clean_url(span)
-    if (run_id := spans.run_id_of()) is not None:
+    if (run_id := runs.run_id_of()) is not None:
         span.set_attribute(Attr.RUN_ID, run_id)
     retries = _header(request.headers, _RETRY_HEADER)
     attempt = _attempts.begin(

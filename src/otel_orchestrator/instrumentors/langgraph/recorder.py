@@ -30,7 +30,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import Link
 from opentelemetry.util.types import AttributeValue
 
-from ... import interruptions, semconv, spans, tasks, waits
+from ... import interruptions, runs, semconv, spans, tasks, waits
 from ..._guard import guarded
 from ...interruptions import Interruption
 from ...semconv import Attr, Metric
@@ -87,13 +87,13 @@ class GraphRun:
         self._settings = settings
         self._has_checkpointer = this_time.has_checkpointer
         self._resumes_unknown_run = this_time.is_resumed and not this_time.links
-        self._opens_the_run = spans.enters_run()
+        self._opens_the_run = runs.enters_run()
         is_outermost = otel_context.get_value(_GRAPH_KEY) is None
         self._operation = _start_run_span(shape, this_time)
         self._operation.context = otel_context.set_value(
             _GRAPH_KEY, shape.name, self._operation.context
         )
-        self.run_id = spans.run_id_of(self._operation.context)
+        self.run_id = runs.run_id_of(self._operation.context)
         self._loop: Operation | None = None
         self._loop_index = -1
         self._head = shape.head

@@ -9,7 +9,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
-from ... import outcomes, semconv, spans, tasks, waits
+from ... import outcomes, runs, semconv, spans, tasks, waits
 from ...semconv import Attr, Metric
 from ...spans import GAP_NS, Operation
 from .nodes import READER, RunFacts, TaskRecord, TracedNode, outside
@@ -78,7 +78,7 @@ class Superstep:
         if task.id in self._records:  # the caller was retried, its call is already under way
             return
         parent = otel_context.get_current()
-        if spans.run_id_of(parent) != self._run.run_id:
+        if runs.run_id_of(parent) != self._run.run_id:
             above = self._records.get(caller.id)
             parent = above.node.context if above and above.node else self._owner.context
         app_id = self.app_id_of(task, self._app_id)
