@@ -18,17 +18,14 @@ an explicit parent, attach it only while the user's code runs, and end it with a
 
 from __future__ import annotations
 
-import re
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final
 
-from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     Link,
@@ -41,25 +38,20 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 from opentelemetry.util.types import AttributeValue
-from .attaching import attached, enter, leave
 
-from . import metrics, redaction, semconv
+from . import metrics, redaction, runs, semconv
 from ._guard import guarded
+from .attaching import attached, enter, leave
 from .outcomes import outcome_of, type_name
 from .semconv import Attr, Outcome, State
 
 Attributes = Mapping[str, AttributeValue]
-
-_RUN_KEY: Final = otel_context.create_key("otel-orchestrator-run")
-# In a run that this process opened, its id is also in the baggage, which crosses to others.
 
 GAP_NS: Final = 1_000
 """Siblings never touch: Jaeger's critical path skips one of two that share a microsecond."""
 
 # A clock that was set back by more was wrong before: to stand still until then would be worse.
 _STEP_BACK_NS: Final = 1_000_000_000
-
-_IS_RUN_ID: Final = re.compile(r"[\w-]{1,100}", re.ASCII)
 
 _NO_ATTRIBUTES: Final[Attributes] = {}
 _tracer: Tracer | None = None
@@ -89,59 +81,6 @@ def now_ns() -> int:
         return _latest_ns
     _latest_ns = now
     return now
-
-
-def new_run_id() -> str:
-    """Return a run id that sorts by time and is short enough to type."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def run_id_of(context: Context | None = None) -> str | None:
-    """Return the id of the run that `context` (default: the current one) belongs to."""
-    if context is None:
-        context = current()
-    value = otel_context.get_value(_RUN_KEY, context)
-    return value if isinstance(value, str) else _told_run_id(context)
-
-
-def in_run(run_id: str, context: Context) -> Context:
-    """Return the context as part of a run, with whatever it is carried to."""
-    context = baggage.set_baggage(Attr.RUN_ID, run_id, context)
-    return otel_context.set_value(_RUN_KEY, run_id, context)
-
-
-def is_opened_elsewhere(context: Context) -> bool:
-    """Whether `context` belongs to a run that another process opened."""
-    return otel_context.get_value(_RUN_KEY, context) is None and bool(_told_run_id(context))
-
-
-def enters_run() -> bool:
-    """Whether what starts now is the first of its run in this process."""
-    above = trace.get_current_span(current()).get_span_context()
-    return run_id_of() is None or (is_opened_elsewhere(current()) and above.is_remote)
-
-
-def _told_run_id(context: Context) -> str | None:
-    value = baggage.get_baggage(Attr.RUN_ID, context)
-    # It came from another process, and becomes the name of a file.
-    return value if isinstance(value, str) and _IS_RUN_ID.fullmatch(value) else None
-
-
-_inherited: Context = Context()
-
-
-def inherit(context: Context) -> None:
-    """Say what this process is part of: the parent of whatever has no other."""
-    global _inherited  # noqa: PLW0603 - a process has one parent
-    _inherited = context
-
-
-def current() -> Context:
-    """Return the current context; where it has no span, as part of what this process inherited."""
-    context = otel_context.get_current()
-    if not _inherited or trace.get_current_span(context) is not trace.INVALID_SPAN:
-        return context
-    return Context({**_inherited, **context})
 
 
 _before_shutdown: list[Callable[[], None]] = []
@@ -344,7 +283,7 @@ def start(
         make: the class of the operation, for one that gathers more on its way.
     """
     if parent is None:
-        parent = current()
+        parent = runs.current()
     if start_ns is None:
         start_ns = now_ns()
     if _late:
@@ -353,7 +292,7 @@ def start(
         values: dict[str, AttributeValue] = {Attr.STATE: state}
         if category is not None:
             values[Attr.CATEGORY] = category
-        if (run_id := run_id_of(parent)) is not None:
+        if (run_id := runs.run_id_of(parent)) is not None:
             values[Attr.RUN_ID] = run_id
         values.update(redaction.pairs(attributes))
         measured = redaction.pairs(measured)
@@ -375,7 +314,7 @@ def start_run(name: str, *, parent: Context | None = None, **options: Any) -> Op
     Takes what `start` takes. The run's id is on the span, and in its context for those below.
     """
     if parent is None:
-        parent = current()
-    if run_id_of(parent) is None:
-        parent = in_run(new_run_id(), parent)
+        parent = runs.current()
+    if runs.run_id_of(parent) is None:
+        parent = runs.in_run(runs.new_run_id(), parent)
     return start(name, parent=parent, **options)
