@@ -39,25 +39,16 @@ _DEEPEST: Final = 16
 # --- tokens that are known by how they begin ---
 
 _PART: Final = r"[\w-]"
-_WITH_DIGIT: Final = r"(?=[\w-]*\d)"  # words may begin like that, too: "sk-learn-compatible"
+_WITH_DIGIT: Final = r"(?=[\w-]{0,200}\d)"  # words may begin like that, too: "sk-learn-compatible"
+_KEY_BEGINS, _KEY, _KEY_ENDS = "-----BEGIN ", "PRIVATE KEY", "-----END "
 _TOKENS: Final = {
     "sk-": rf"{_WITH_DIGIT}{_PART}{{16,}}",  # OpenAI, Anthropic, OpenRouter, Langfuse
-    "sk_live_": rf"{_PART}{{10,}}",  # Stripe
-    "sk_test_": rf"{_PART}{{10,}}",
-    "rk_live_": rf"{_PART}{{10,}}",
+    **{f"{kind}_": rf"{_PART}{{10,}}" for kind in ("sk_live", "sk_test", "rk_live")},  # Stripe
     "whsec_": rf"{_PART}{{16,}}",
-    "ghp_": r"[A-Za-z0-9]{16,}",  # GitHub
-    "gho_": r"[A-Za-z0-9]{16,}",
-    "ghu_": r"[A-Za-z0-9]{16,}",
-    "ghs_": r"[A-Za-z0-9]{16,}",
-    "ghr_": r"[A-Za-z0-9]{16,}",
+    **{f"gh{kind}_": r"[A-Za-z0-9]{16,}" for kind in "pousr"},  # GitHub
     "github_pat_": r"\w{16,}",
-    "glpat-": rf"{_PART}{{16,}}",  # GitLab
-    "gldt-": rf"{_PART}{{16,}}",
-    "glptt-": rf"{_PART}{{16,}}",
-    "glrt-": rf"{_PART}{{16,}}",
-    "AKIA": r"[A-Z0-9]{16}(?![A-Za-z0-9])",  # AWS
-    "ASIA": r"[A-Z0-9]{16}(?![A-Za-z0-9])",
+    **{f"gl{kind}-": rf"{_PART}{{16,}}" for kind in ("pat", "dt", "ptt", "rt")},  # GitLab
+    **{f"{kind}IA": r"[A-Z0-9]{16}(?![A-Za-z0-9])" for kind in ("AK", "AS")},  # AWS
     "AIza": rf"{_PART}{{30,}}",  # Google
     "GOCSPX-": rf"{_PART}{{16,}}",
     "ya29.": rf"{_PART}{{16,}}",
@@ -79,7 +70,7 @@ _TOKENS: Final = {
     "hvs.": rf"{_PART}{{16,}}",  # Vault
     "SG.": rf"{_PART}{{16,}}\.{_PART}{{16,}}",  # SendGrid
     "eyJ": rf"{_PART}{{8,}}\.{_PART}{{8,}}(?:\.{_PART}*)?",  # a JWT
-    "-----BEGIN ": r"[A-Z0-9 ]*PRIVATE KEY(?s:.*?)(?:-----END [A-Z0-9 ]*KEY[A-Z ]*-----|\Z)",
+    _KEY_BEGINS: r"[A-Z0-9 ]*PRIVATE KEY(?s:.*?)(?:-----END [A-Z0-9 ]*KEY[A-Z ]*-----|\Z)",
 }
 # No part of a longer word. The beginning comes first: it is searched for as a whole.
 _KNOWN: Final = tuple(
@@ -114,7 +105,7 @@ _OPTION: Final = re.compile(
     rf"--(?:[\w-]{{0,40}}[_-])?(?:{_NAMES})[ \t]+(?P<bare>[^\s\"'\\-][^\s\"'\\]*)"
 )
 _SCHEME: Final = re.compile(
-    r"bearer[ \t]+(?P<bare>(?:(?=[\w.~+/-]*\d)[\w.~+/-]{8,}|[\w.~+/-]{20,})=*)"
+    r"bearer[ \t]+(?P<bare>(?:(?=[\w.~+/-]{0,200}\d)[\w.~+/-]{8,}|[\w.~+/-]{20,})=*)"
     r"|basic[ \t]+(?P<text>[a-z0-9+/]{6,}=*)"
 )
 # Behind https:// a lone name may be a token; in ssh://git@host it is not.
@@ -134,6 +125,7 @@ _CONTEXTS: Final = (
     (("://",), _USERINFO),
     (("?",), _QUERY),
 )
+_DONE: Final = ("", MASK, MASK[:-1])
 _NO_SECRET: Final = re.compile(r"(?:\d{1,4}|true|false|null|none)[,)\]}]*", re.IGNORECASE)
 _MIXED: Final = re.compile(r"\d|=|[a-z][A-Z]")
 # Names of attributes. The last word counts, so `gen_ai.token.type` is none.
@@ -179,8 +171,8 @@ def use(
         )
     compiled = re.compile("|".join(map(translate, wanted))) if wanted else None
     _is_on, _patterns, _functions, _names = redact is not False, patterns, functions, compiled
-    _remembered.cache_clear()
-    _is_secret.cache_clear()
+    for cache in (_remembered, _remembered_value, _is_secret):
+        cache.cache_clear()
 
 
 def _listed(redact: Rule | Iterable[Rule]) -> list[Any]:
@@ -216,7 +208,8 @@ def text(given: str) -> str:
     """Return a text without what is secret in it; the very same one if nothing is."""
     if len(given) < _SHORTEST and not (_patterns or _functions):
         return given
-    return _remembered(given) if len(given) <= _CACHED_LENGTH else _redacted(given)
+    clean = _remembered(given) if len(given) <= _CACHED_LENGTH else _redacted(given)
+    return given if clean == given else clean
 
 
 def value(name: str, given: Any) -> Any:
@@ -226,9 +219,13 @@ def value(name: str, given: Any) -> Any:
         name: the attribute's; of some, whatever they say is secret.
         given: a text, bytes, or sequences and mappings of them; anything else stays as it is.
     """
-    if is_secret(name) and given is not None and not isinstance(given, bool | int | float):
-        return MASK
-    return _value(given, 0)
+    kind = type(given)
+    if kind is str and len(given) <= _CACHED_LENGTH:
+        clean = _remembered_value(name, given)
+        return given if clean == given else clean
+    if kind is bool or kind is int or kind is float or given is None:
+        return given
+    return MASK if is_secret(name) else _value(given, 0)
 
 
 def is_secret(name: str) -> bool:
@@ -271,12 +268,19 @@ def _compound(given: Any, depth: int) -> Any:
 
 
 def _values(given: Sequence[Any], depth: int) -> Sequence[Any]:
-    # A program's arguments: `--password` may be one, and the password the next.
+    # A program's arguments: `--password` may be one, and the password the next. Or the lines of a
+    # private key.
     done: list[Any] = []
-    is_next = False
+    goes_on = ""
     for item in given:
-        done.append(MASK if is_next and isinstance(item, str) else _value(item, depth + 1))
-        is_next = _is_on and type(item) is str and _SECRET_OPTION.fullmatch(item) is not None
+        done.append(MASK if goes_on and isinstance(item, str) else _value(item, depth + 1))
+        if _is_on and type(item) is str:
+            if _SECRET_OPTION.fullmatch(item):
+                goes_on = "option"
+            elif goes_on == "option" or _KEY_ENDS in item:
+                goes_on = ""
+            elif _KEY_BEGINS in item and _KEY in item:
+                goes_on = "key"
     return given if all(map(is_, done, given)) else done
 
 
@@ -286,6 +290,11 @@ def _is_secret(name: str) -> bool:
         names is not None and names.fullmatch(name)
         for names in (_SECRET_KEY, _SECRET_KEY_IN_CAPITALS, _names)
     )
+
+
+@lru_cache(maxsize=_CACHED_AT_MOST)
+def _remembered_value(name: str, given: str) -> str:
+    return MASK if is_secret(name) else text(given)
 
 
 @lru_cache(maxsize=_CACHED_AT_MOST)
@@ -331,7 +340,7 @@ def _masked(pattern: re.Pattern[str], given: str, lower: str) -> str:
         secret = given[start:end]
         if found["bare"] is not None:
             secret = secret.rstrip(",)]}")
-        if secret and _holds(pattern, found, secret):
+        if secret not in _DONE and _holds(pattern, found, secret):
             done += [given[at:start], MASK]
             at = start + len(secret)
     return "".join([*done, given[at:]]) if done else given

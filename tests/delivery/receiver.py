@@ -17,6 +17,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+HANG_UP = 0
+GARBAGE = -1
+"""Answers that are no status: to close the connection, to send what is no HTTP."""
+
 
 @dataclass
 class Receiver:
@@ -25,18 +29,22 @@ class Receiver:
     Attributes:
         port: of 127.0.0.1.
         answer: the status for a request with these spans; 200 takes them.
+        answered: called with the spans of a request once it was answered.
         taken: spans in the order in which they were taken.
         requests: how many spans each request had, whatever the answer.
         metrics: the metrics that were taken, in that order.
         signals: which are to be sent here.
+        bodies: the bytes of each request.
     """
 
     port: int = 0
     answer: Callable[[list[Span]], int] = lambda spans: 200
+    answered: Callable[[list[Span]], None] = lambda spans: None
     taken: list[Span] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     signals: str = "traces"
+    bodies: list[bytes] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,10 +85,12 @@ class Receiver:
 def receiving(receiver: Receiver) -> Iterator[Receiver]:
     """Listen until the block is left; on the same port as before, if there was one."""
 
-    def take_spans(body: bytes) -> int:
+    def spans_in(body: bytes) -> list[Span]:
         request = ExportTraceServiceRequest.FromString(body)
         scopes = [scope for block in request.resource_spans for scope in block.scope_spans]
-        spans = [span for scope in scopes for span in scope.spans]
+        return [span for scope in scopes for span in scope.spans]
+
+    def take_spans(spans: list[Span]) -> int:
         status = receiver.answer(spans)
         if status == 200:
             receiver.taken.extend(spans)
@@ -96,11 +106,30 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status = take_metrics(body) if self.path.endswith("metrics") else take_spans(body)
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:  # the sender was killed while it wrote
+                self.close_connection = True
+                return
+            receiver.bodies.append(body)
+            if self.path.endswith("metrics"):
+                self.reply(take_metrics(body))
+            else:
+                spans = spans_in(body)
+                self.reply(take_spans(spans))
+                receiver.answered(spans)
+
+        def reply(self, status: int) -> None:
+            self.close_connection = status <= 0
+            try:
+                if status == GARBAGE:
+                    self.wfile.write(b"\x00\xff no HTTP at all\r\n\r\n")
+                elif status > 0:
+                    self.send_response(status)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+            except OSError:
+                self.close_connection = True  # the sender was killed while it waited
 
         def log_message(self, *_: object) -> None:
             pass

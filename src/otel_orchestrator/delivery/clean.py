@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from operator import is_
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status
 
 from .. import redaction
@@ -62,6 +62,7 @@ def span(given: ReadableSpan) -> ReadableSpan:
         "_links": _each(_link, parts["_links"], room),
         "_status": _status(given.status, room),
         "_resource": resource(given.resource),
+        "_instrumentation_scope": _scope(given.instrumentation_scope),
     }
     if all(value is parts[name] for name, value in changed.items()):
         return given
@@ -70,11 +71,31 @@ def span(given: ReadableSpan) -> ReadableSpan:
     return clean
 
 
-@lru_cache(maxsize=16)
 def resource(given: Resource) -> Resource:
     """Return a resource without what is secret in it, such as a program's arguments."""
-    clean = _attributes(given.attributes, _Room()) or {}
-    return given if clean is given.attributes else Resource(clean, given.schema_url)
+    # By identity: all spans of a provider have the same one, and its hash is slow.
+    known = _resources.get(id(given))
+    if known is not None and known[0] is given:
+        return known[1]
+    attributes = _attributes(given.attributes, _Room()) or {}
+    clean = given if attributes is given.attributes else Resource(attributes, given.schema_url)
+    if len(_resources) >= _RESOURCES_AT_MOST:
+        _resources.clear()
+    _resources[id(given)] = (given, clean)
+    return clean
+
+
+_RESOURCES_AT_MOST: Final = 64
+_resources: Final[dict[int, tuple[Resource, Resource]]] = {}
+
+
+def _scope(given: Any) -> Any:
+    if given is None or not given.attributes:
+        return given
+    clean = _attributes(given.attributes, _Room())
+    if clean is given.attributes:
+        return given
+    return InstrumentationScope(given.name, given.version, given.schema_url, clean)
 
 
 def metrics(given: MetricsData) -> MetricsData:
@@ -86,8 +107,12 @@ def metrics(given: MetricsData) -> MetricsData:
                 block,
                 resource=resource(block.resource),
                 scope_metrics=[
-                    replace(scope, metrics=[_metric(metric) for metric in scope.metrics])
-                    for scope in block.scope_metrics
+                    replace(
+                        group,
+                        scope=_scope(group.scope),
+                        metrics=[_metric(metric) for metric in group.metrics],
+                    )
+                    for group in block.scope_metrics
                 ],
             )
             for block in given.resource_metrics
