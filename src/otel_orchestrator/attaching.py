@@ -63,20 +63,16 @@ class Inside:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._previous = context
+        self._previous: Context | None = None
 
     def __enter__(self) -> None:
-        try:
-            self._previous = otel_context.get_current()
-            otel_context.attach(self._context)
-        except Exception:
-            with guarded("attaching a context"):
-                raise
+        self._previous = enter(self._context)
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._context = otel_context.get_current()
-            otel_context.attach(self._previous)
+            if self._previous is not None:
+                self._context = otel_context.get_current()
+                otel_context.attach(self._previous)
         except Exception:
             with guarded("detaching a context"):
                 raise

@@ -155,13 +155,13 @@ class ChatCall(Operation):
         """End the call; the span too, unless it is another's."""
         if self.end_ns:
             return
-        if outcome == semconv.ABANDONED and Attr.FINISH_REASONS in self.response:
-            outcome = semconv.OK  # who knows why the model stopped needs to read no further
-        if self.part_of is None and not self.is_foreign:
-            super().end(outcome, error_type=error_type, end_ns=end_ns)
-            return
-        self.end_ns = max(self.start_ns, spans.now_ns() if end_ns is None else end_ns)
         with guarded("ending a chat call"):
+            if outcome == semconv.ABANDONED and Attr.FINISH_REASONS in self.response:
+                outcome = semconv.OK  # who knows why the model stopped needs to read no further
+            if self.part_of is None and not self.is_foreign:
+                super().end(outcome, error_type=error_type, end_ns=end_ns)
+                return
+            self.end_ns = max(self.start_ns, spans.now_ns() if end_ns is None else end_ns)
             if self.part_of is not None:
                 self._tell(self.part_of)
             else:

@@ -102,8 +102,8 @@ class Following:
 
     def see(self, item: Any) -> None:
         """Read a chunk."""
-        self._is_stepping = False
         try:
+            self._is_stepping = False
             self._read_chunk(self._call, item)
         except Exception:  # a `with` block around it costs more than all else here
             with guarded("reading a chunk"):
@@ -158,10 +158,11 @@ class Following:
                 # As the client's own class decodes it, be it compressed or not.
                 whole = module.Response(200, headers=self._headers, content=bytes(self._kept))
                 self._read_whole(self._call, whole.json())
-        if is_read:
-            self._call.end()
-        else:
-            self._leave()
+        with guarded("ending a chat call"):
+            if is_read:
+                self._call.end()
+            else:
+                self._leave()
 
     def body_failed(self, error: BaseException) -> None:
         """Note that reading the body's bytes raised."""
@@ -183,12 +184,14 @@ class _Reading:
         self._following = following
 
     def __enter__(self) -> None:
-        self._following._reads(self)
+        with guarded("beginning to read a stream"):
+            self._following._reads(self)
 
     def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
-        # An async loop that was left is closed by its event loop, when another may have begun.
-        if self._following._reader is self:
-            self._following._over(error)
+        with guarded("ending a chat call"):
+            # An async loop that was left is closed by its event loop, when another may have begun.
+            if self._following._reader is self:
+                self._following._over(error)
 
 
 class Step(Around):
@@ -200,10 +203,12 @@ class Step(Around):
         super().__init__(args, {})
         self._following = following
 
-    def __enter__(self) -> None:
+    def begins(self) -> None:
+        """Note that the program reads."""
         self._following._reads(self)
 
-    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+    def ends(self, error: BaseException | None) -> None:
+        """Note the end of the stream, or of the reading."""
         if error is not None:
             self._following._over(error)
 
@@ -299,7 +304,8 @@ class _ReadingBytes:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
-        if error is None:
-            self._body._is_read = True
-        elif not isinstance(error, GeneratorExit):
-            self._body._following.body_failed(error)
+        with guarded("ending a chat call"):
+            if error is None:
+                self._body._is_read = True
+            elif not isinstance(error, GeneratorExit):
+                self._body._following.body_failed(error)

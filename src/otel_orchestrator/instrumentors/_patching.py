@@ -25,6 +25,8 @@ class Patch:
 class Around:
     """What is put around one call: entered before it, left after it, then told what it gave.
 
+    What subclasses do in `begins`, `ends` and `gave` may fail: the call does not notice.
+
     Attributes:
         args, kwargs: what the call goes on with.
     """
@@ -35,15 +37,41 @@ class Around:
         self.args = args
         self.kwargs = kwargs
 
-    def __enter__(self) -> None:
+    def begins(self) -> None:
+        """Do what has to be done before the call."""
         raise NotImplementedError
 
-    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+    def ends(self, error: BaseException | None) -> None:
+        """Do what has to be done after it."""
         raise NotImplementedError
 
     def gave(self, result: Any) -> None:
-        """See what the call gave."""
+        """See what it gave."""
         raise NotImplementedError
+
+    # A `try` and no `with`: this is done for every item of a stream that is read by hand.
+
+    def __enter__(self) -> None:
+        try:
+            self.begins()
+        except Exception:
+            with guarded("entering a call"):
+                raise
+
+    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+        try:
+            self.ends(error)
+        except Exception:
+            with guarded("leaving a call"):
+                raise
+
+    def see(self, result: Any) -> None:
+        """Let it see what the call gave."""
+        try:
+            self.gave(result)
+        except Exception:
+            with guarded("reading what a call gave"):
+                raise
 
 
 def around(enter: Callable[..., Around | None], original: Any) -> Any:
@@ -62,7 +90,7 @@ def around(enter: Callable[..., Around | None], original: Any) -> Any:
                 return await original(*args, **kwargs)
             with entered:
                 result = await original(*entered.args, **entered.kwargs)
-            entered.gave(result)
+            entered.see(result)
             return result
 
     else:
@@ -73,7 +101,7 @@ def around(enter: Callable[..., Around | None], original: Any) -> Any:
                 return original(*args, **kwargs)
             with entered:
                 result = original(*entered.args, **entered.kwargs)
-            entered.gave(result)
+            entered.see(result)
             return result
 
     return functools.wraps(original)(wrapper)

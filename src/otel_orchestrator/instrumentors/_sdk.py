@@ -19,7 +19,7 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import chat, content
 from .._guard import guarded
-from ..attaching import attached
+from ..attaching import enter, leave
 from ..chat import ChatCall
 from ..semconv import Attr
 from ._following import Following, Step
@@ -90,20 +90,22 @@ def uninstrument(patches: Iterable[Patch]) -> None:
 class _Entry(Around):
     """A request about to be made: its call, and the arguments it goes on with."""
 
-    __slots__ = ("_attached", "call", "context", "dialect")
+    __slots__ = ("_previous", "call", "context", "dialect")
 
     def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         super().__init__(args, dict(kwargs))
         self.call: ChatCall | None = None
         self.dialect: Dialect | None = None
         self.context = Context()
+        self._previous: Context | None = None
 
-    def __enter__(self) -> None:
-        self._attached = attached(self.context)
-        self._attached.__enter__()
+    def begins(self) -> None:
+        """Make the call's context current."""
+        self._previous = enter(self.context)
 
-    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
-        self._attached.__exit__()
+    def ends(self, error: BaseException | None) -> None:
+        """Leave it; an error ends the call."""
+        leave(self.context, self._previous)
         if error is not None and self.call is not None:
             self.call.fail(error)
 
@@ -183,7 +185,9 @@ def _leave_out_the_native_span(entry: _Entry, options: Any) -> None:
 def _iterated(items: Callable[[Following, Any], Any], original: Any) -> Any:
     @functools.wraps(original)
     def wrapper(stream: Any) -> Any:
-        following = Following.of(stream)
+        following = None
+        with guarded("looking at a stream"):
+            following = Following.of(stream)
         return original(stream) if following is None else items(following, original(stream))
 
     return wrapper

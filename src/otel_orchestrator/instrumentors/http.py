@@ -81,10 +81,12 @@ def _leave_out_messages(span: Span) -> None:
     set_status = span.set_status
 
     def record_exception(exception: BaseException, *_: Any, **__: Any) -> None:
-        span.set_attribute(Attr.ERROR_TYPE, outcomes.type_name(exception))
+        with guarded("noting what a request raised"):
+            span.set_attribute(Attr.ERROR_TYPE, outcomes.type_name(exception))
 
     def set_status_without_words(status: Any, _: str | None = None) -> None:
-        set_status(getattr(status, "status_code", status))
+        with guarded("noting how a request ended"):
+            set_status(getattr(status, "status_code", status))
 
     # For this one span: there is no switch for it.
     vars(span).update(record_exception=record_exception, set_status=set_status_without_words)
