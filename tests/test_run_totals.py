@@ -104,6 +104,14 @@ def _run(run_s: float = 10, outcome: semconv.Outcome = semconv.OK) -> str:
                 start_ns=3 * S,
                 attributes={Attr.INPUT_TOKENS: 100, Attr.OUTPUT_TOKENS: 7},
             ).end(end_ns=int((3 + seconds) * S))
+        start(
+            "chat m",
+            state=semconv.WORKING,
+            category=semconv.LLM,
+            parent=task.context,
+            start_ns=5 * S,
+            attributes={Attr.LLM_CACHED: True},  # no call was made
+        ).end(end_ns=5 * S)
         waits.record(semconv.BARRIER, 5 * S, 6 * S, parent=task)
         task.end(end_ns=6 * S)
     waits.record(semconv.HUMAN, S, 2 * S, parent=run)

@@ -11,7 +11,6 @@ Other instrumentations are told in their own words that a call has its span (`_a
 from __future__ import annotations
 
 import sys
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -24,6 +23,7 @@ from opentelemetry.util.types import AttributeValue
 
 from . import content, metrics, prices, runs, semconv, spans
 from ._guard import guarded
+from .responses import Chunks
 from .semconv import Attr, Metric, Outcome
 from .spans import Operation
 
@@ -33,7 +33,6 @@ _SEQUENCE_KEY: Final = otel_context.create_key("otel-orchestrator-attempts")
 # A record in a histogram of the SDK's costs several microseconds, as much as all else that we do
 # for a chunk together: of a long stream an even choice of so many gaps is recorded.
 _GAPS_RECORDED: Final = 32
-_GAPS_KEPT: Final = 4096
 
 # How OpenLLMetry's instrumentations hear that a call has its span.
 _OPENLLMETRY_KEY: Final = "suppress_language_model_instrumentation"
@@ -61,10 +60,13 @@ class ChatCall(Operation):
         model_name: the model that was asked for.
         owner: what makes the call: a LangChain model or an SDK's client; None by hand.
         host: where its requests go, if that is known.
+        from_cache: answers that came out of a cache of LangChain's.
+        is_cached: all did, so that no model was asked; None as long as nobody has said.
         is_foreign: another instrumentation made the span, ends it, and counts the tokens.
         is_told_tokens: its model tells each token, so that nothing else needs to.
         part_of: the call that this is a part of, which gets all that this one learns.
         usage: tokens by attribute.
+        chunks: when those with content came.
         seen_usage: the same, as read from below; counts where nobody says better.
         response: attributes that the response told.
         attempts: HTTP requests so far.
@@ -72,14 +74,13 @@ class ChatCall(Operation):
     """
 
     __slots__ = (
-        "_chunks",
-        "_gaps",
-        "_last_chunk_ns",
         "answer",
         "attempts",
-        "first_chunk_ns",
+        "chunks",
+        "from_cache",
         "has_inner_usage",
         "host",
+        "is_cached",
         "is_foreign",
         "is_told_tokens",
         "model_name",
@@ -102,10 +103,9 @@ class ChatCall(Operation):
         self.is_foreign = False
         self.has_inner_usage = False
         self.is_told_tokens = False
-        self.first_chunk_ns = 0
-        self._last_chunk_ns = 0
-        self._chunks = 0
-        self._gaps: list[int] = []
+        self.from_cache: list[Any] = []
+        self.is_cached: bool | None = None
+        self.chunks = Chunks()
         self.usage: dict[str, int] = {}
         self.seen_usage: dict[str, int] = {}
         self.response: dict[str, AttributeValue] = {}
@@ -130,20 +130,10 @@ class ChatCall(Operation):
             # Whoever made the span may end it before the stream is over, and with it the call.
             self.span.set_attribute(Attr.LLM_ATTEMPTS, self.attempts)
 
-    def content_chunk(self) -> None:
-        """Note that a chunk with content came in: the first is what users wait for."""
-        now = time.time_ns()
-        if not self.first_chunk_ns:
-            self.first_chunk_ns = now
-        elif self._chunks < _GAPS_KEPT:
-            self._gaps.append(now - self._last_chunk_ns)
-        self._chunks += 1
-        self._last_chunk_ns = now
-
     @property
     def last_seen_ns(self) -> int:
         """When it last gave a sign of life."""
-        return self._last_chunk_ns or self.start_ns
+        return self.chunks.last_ns or self.start_ns
 
     def end(
         self,
@@ -174,13 +164,11 @@ class ChatCall(Operation):
         for key, count in (self.usage or self.seen_usage).items():
             whole.seen_usage[key] = whole.seen_usage.get(key, 0) + count
         whole.response.update(self.response)
+        whole.is_cached = bool(self.is_cached) and whole.is_cached is not False
         whole.attempts += self.attempts
         whole.rate_limited_ns += self.rate_limited_ns
-        if whole.owner is None or not whole._chunks:  # a LangChain model has seen them itself
-            whole.first_chunk_ns = whole.first_chunk_ns or self.first_chunk_ns
-            whole._last_chunk_ns = self._last_chunk_ns
-            whole._chunks += self._chunks
-            whole._gaps.extend(self._gaps)
+        if whole.owner is None or not whole.chunks.count:  # a LangChain model has seen them itself
+            whole.chunks.add(self.chunks)
         whole.answer = self.answer
         for category, waited_ns in (self._short_waits or {}).items():
             whole.add_short_wait(category, waited_ns)
@@ -188,6 +176,24 @@ class ChatCall(Operation):
     def finishing(self) -> None:
         """Add what is only known at the end."""
         values: dict[str, AttributeValue] = {**self.response}
+        if self.is_cached and not self.attempts:
+            # Nobody was asked: the answer's tokens, chunks and time are those of the call before.
+            values[Attr.LLM_CACHED] = True
+            self._metric = None
+        else:
+            values.update(self._told())
+            self._measure()
+        if self.answer is not None:
+            values.update(self.answer.attributes())
+        if self.span.is_recording():  # another's may have ended before
+            self.span.set_attributes(values)
+        _remember(self.response.get(Attr.RESPONSE_ID))
+        # The span's context may outlive the call; models, clients and outer calls must not.
+        self.owner = self.outer = None
+        self.from_cache.clear()
+
+    def _told(self) -> dict[str, AttributeValue]:
+        values: dict[str, AttributeValue] = {}
         if not self.is_foreign:
             values.update(self._count_tokens())
         else:
@@ -198,22 +204,15 @@ class ChatCall(Operation):
                 values.update((k, v) for k, v in usage.items() if k not in told)
             elif Attr.INPUT_TOKENS not in told:
                 self._count_tokens()
-        if self._chunks:
-            values[Attr.LLM_CHUNKS] = self._chunks
-            values[Attr.TIME_TO_FIRST_CHUNK] = (self.first_chunk_ns - self.start_ns) / 1e9
+        if self.chunks.count:
+            values[Attr.LLM_CHUNKS] = self.chunks.count
+            values[Attr.TIME_TO_FIRST_CHUNK] = (self.chunks.first_ns - self.start_ns) / 1e9
             values[Attr.REQUEST_STREAM] = True  # it may stream without having been asked to
         if self.attempts:
             values[Attr.LLM_ATTEMPTS] = self.attempts
         if self.rate_limited_ns:
             values[Attr.LLM_RATE_LIMITED] = self.rate_limited_ns / 1e9
-        if self.answer is not None:
-            values.update(self.answer.attributes())
-        if self.span.is_recording():  # another's may have ended before
-            self.span.set_attributes(values)
-        self._measure()
-        _remember(self.response.get(Attr.RESPONSE_ID))
-        # The span's context may outlive the call; models, clients and outer calls must not.
-        self.owner = self.outer = None
+        return values
 
     def _count_tokens(self) -> dict[str, AttributeValue]:
         usage = self.usage or self.seen_usage
@@ -237,10 +236,10 @@ class ChatCall(Operation):
 
     def _measure(self) -> None:
         measured, context = self.measured, self.context
-        if self.first_chunk_ns and not self.is_foreign:
-            seconds = (self.first_chunk_ns - self.start_ns) / 1e9
+        if self.chunks.count and not self.is_foreign:
+            seconds = (self.chunks.first_ns - self.start_ns) / 1e9
             metrics.record(Metric.LLM_TIME_TO_FIRST_CHUNK, seconds, measured, context)
-            gaps = self._gaps
+            gaps = self.chunks.gaps_ns
             for gap_ns in gaps[:: -(-len(gaps) // _GAPS_RECORDED) or 1]:
                 metrics.record(
                     Metric.LLM_TIME_PER_OUTPUT_CHUNK, max(0, gap_ns) / 1e9, measured, context

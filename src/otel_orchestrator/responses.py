@@ -1,7 +1,8 @@
-"""What an LLM's response tells of itself: model, tokens, why it stopped; of any library."""
+"""What an LLM's response tells of itself: model, tokens, why it stopped; and when it came."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -79,3 +80,41 @@ def _at(item: Any, path: str) -> Any:
     for name in path.split("."):
         item = item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
     return item
+
+
+_GAPS_KEPT: Final = 4096
+
+
+class Chunks:
+    """When the chunks with content of a streamed answer came, wall clock in nanoseconds.
+
+    Attributes:
+        first_ns, last_ns: 0 as long as there is none.
+        count: how many.
+        gaps_ns: between one and the next, of the first thousands.
+    """
+
+    __slots__ = ("count", "first_ns", "gaps_ns", "last_ns")
+
+    def __init__(self) -> None:
+        self.first_ns = 0
+        self.last_ns = 0
+        self.count = 0
+        self.gaps_ns: list[int] = []
+
+    def came(self) -> None:
+        """Note that one came in: the first is what users wait for. The hot path."""
+        now = time.time_ns()
+        if not self.first_ns:
+            self.first_ns = now
+        elif self.count < _GAPS_KEPT:
+            self.gaps_ns.append(now - self.last_ns)
+        self.count += 1
+        self.last_ns = now
+
+    def add(self, part: Chunks) -> None:
+        """Take over what came in a part of the call."""
+        self.first_ns = self.first_ns or part.first_ns
+        self.last_ns = part.last_ns or self.last_ns
+        self.count += part.count
+        self.gaps_ns.extend(part.gaps_ns)

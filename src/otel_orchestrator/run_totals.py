@@ -139,7 +139,7 @@ class _Totals:
         self._task(span.name.partition(" ")[0], attributes)
 
     def _llm_call(self, attributes: _Attributes) -> None:
-        self._llm_calls += 1
+        self._llm_calls += Attr.LLM_CACHED not in attributes
         for key, kind in _TOKENS.items():
             tokens = attributes.get(key)
             self._tokens[kind] += tokens if isinstance(tokens, int) else 0

@@ -14,6 +14,7 @@ import anthropic
 import openai
 import pytest
 from langchain_anthropic import ChatAnthropic
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks.manager import CallbackManagerForLLMRun
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableLambda
@@ -90,6 +91,11 @@ def _events(make: Make, url: str) -> None:
         list(message.text)
 
 
+def _model_events(make: Make, url: str) -> None:
+    """The model is asked neither to `stream` nor to `invoke`: the SDK below it has the span."""
+    assert make(url).stream_events("x", version="v3").output.text
+
+
 def in_loop(ask: Callable[[Make, str, Any], Any]) -> Callable[[Make, str], None]:
     """Return `ask`, a coroutine function, as a function that lends it an HTTP client.
 
@@ -136,7 +142,8 @@ async def _aevents(make: Make, url: str, http: Any) -> None:
 
 needs_events = pytest.mark.skipif(not HAS_EVENTS, reason="an older langchain-core")
 WAYS = [
-    *(_stream, _invoke, _messages, pytest.param(_events, marks=needs_events)),
+    *(_stream, _invoke, _messages),
+    *(pytest.param(ask, marks=needs_events) for ask in (_events, _model_events)),
     *(_astream, _ainvoke, _amessages, pytest.param(_aevents, marks=needs_events)),
 ]
 
@@ -164,3 +171,19 @@ def test_first_token_and_stream(
         same("stream", seconds(chat) - told[Attr.TIME_TO_FIRST_CHUNK], streamed)
 
     until_it_agrees(scenario, traced, llm)
+
+
+@needs_events
+@pytest.mark.filterwarnings("ignore:The v3 streaming protocol")
+@pytest.mark.parametrize("ask", [_events, _aevents])
+def test_what_a_cache_repeats_did_not_stream(
+    traced: InMemorySpanExporter, llm: LLM, ask: Callable[[Make, str], None]
+) -> None:
+    """Whoever listens for events gets those of an answer out of a cache, too."""
+    cache = InMemoryCache()
+    for _ in range(2):
+        ask(functools.partial(_openai, cache=cache), llm.url)
+    first, again = (attributes_of(span) for span in named(traced, "chat"))
+    assert first[Attr.LLM_CHUNKS] == 4
+    assert again[Attr.LLM_CACHED] is True
+    assert Attr.LLM_CHUNKS not in again

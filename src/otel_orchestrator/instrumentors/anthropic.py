@@ -96,7 +96,7 @@ _TEXT: Final = "text_delta"
 def _read_event(call: ChatCall, event: Any) -> None:
     kind = event.type
     if kind == "content_block_delta":
-        call.content_chunk()
+        call.chunks.came()
         if call.answer is not None and event.delta.type == _TEXT:
             call.answer.piece(event.delta.text)
     elif kind == "message_start":

@@ -75,6 +75,7 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
             (BaseChatModel, "agenerate", _wrapping(_begin_generate, _observe_result)),
             (BaseChatModel, "stream", _wrapping(_begin_stream, _observe_chunk)),
             (BaseChatModel, "astream", _wrapping(_begin_stream, _observe_chunk)),
+            (BaseChatModel, "_convert_cached_generations", _seeing_cached),
             (CallbackManagerForLLMRun, "on_llm_new_token", _seeing_tokens),
             (
                 AsyncCallbackManagerForLLMRun,
@@ -213,13 +214,30 @@ def _address(model: Any) -> dict[str, AttributeValue]:
     return {}
 
 
+def _seeing_cached(original: Any) -> Any:
+    # LangChain's own mark of such an answer, a cost of 0, is put on the very message that the first
+    # to ask may still be about to return.
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        answers = original(*args, **kwargs)
+        with guarded("seeing an answer out of a cache"):
+            if (call := chat.under_way()) is not None:
+                call.from_cache.extend(answers)
+        return answers
+
+    return wrapper
+
+
 def _observe_result(call: Operation, result: Any) -> None:
-    if isinstance(call, ChatCall):
-        for generations in result.generations:
-            for generation in generations[:1]:
-                _read_message(call, generation.message)
-                if call.answer is not None:
-                    call.answer.message(generation.message)
+    if not isinstance(call, ChatCall):
+        return
+    answers = [generations[0] for generations in result.generations if generations]
+    cached = {id(answer) for answer in call.from_cache}
+    call.is_cached = bool(answers) and all(id(answer) in cached for answer in answers)
+    for answer in answers:
+        _read_message(call, answer.message, is_made=id(answer) not in cached)
+        if call.answer is not None:
+            call.answer.message(answer.message)
 
 
 def _observe_chunk(call: Operation, chunk: Any) -> None:
@@ -245,7 +263,7 @@ def _see_token(call: ChatCall, token: Any, chunk: Any) -> None:
         has_content = told if isinstance(told, str) else any(map(_says_something, told or ()))
         if has_content or (message is not None and _says_beside(message)):
             call.is_told_tokens = True
-            call.content_chunk()
+            call.chunks.came()
     except Exception:  # a `with` block around it costs more than all else here
         with guarded("seeing a token"):
             raise
@@ -258,7 +276,7 @@ def _see_event(call: ChatCall, event: Any) -> None:
             _says_something(event.get("delta"))
             or (event["event"] == "content-block-start" and _says_something(event.get("content")))
         ):
-            call.content_chunk()
+            call.chunks.came()
 
 
 def _says_beside(message: Any) -> bool:
@@ -275,7 +293,18 @@ def _says_something(block: Any) -> bool:
     return any(value and key not in _AROUND for key, value in block.items())
 
 
-def _read_message(call: ChatCall, message: Any) -> None:
+def _read_message(call: ChatCall, message: Any, *, is_made: bool = True) -> None:
+    if is_made:
+        _read_usage(call, message)
+    told = getattr(message, "response_metadata", None) or {}
+    _take(call, Attr.RESPONSE_MODEL, told.get("model_name") or told.get("model"))
+    _take(call, Attr.RESPONSE_ID, told.get("id"))
+    reason = told.get("finish_reason") or told.get("stop_reason")
+    if isinstance(reason, str):
+        call.response[Attr.FINISH_REASONS] = [reason]
+
+
+def _read_usage(call: ChatCall, message: Any) -> None:
     usage = getattr(message, "usage_metadata", None) or {}
     into = usage.get("input_token_details") or {}
     out_of = usage.get("output_token_details") or {}
@@ -288,16 +317,6 @@ def _read_message(call: ChatCall, message: Any) -> None:
     ):
         if isinstance(value, int):
             call.usage[key] = call.usage.get(key, 0) + value
-    # LangChain's own mark of an answer out of its cache; it is put on the very message that the
-    # first to ask may still be about to return.
-    if usage.get("total_cost") == 0 and not call.attempts:
-        call.response[Attr.LLM_CACHED] = True
-    told = getattr(message, "response_metadata", None) or {}
-    _take(call, Attr.RESPONSE_MODEL, told.get("model_name") or told.get("model"))
-    _take(call, Attr.RESPONSE_ID, told.get("id"))
-    reason = told.get("finish_reason") or told.get("stop_reason")
-    if isinstance(reason, str):
-        call.response[Attr.FINISH_REASONS] = [reason]
 
 
 def _take(call: ChatCall, key: str, value: Any) -> None:

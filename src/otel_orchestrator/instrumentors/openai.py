@@ -101,7 +101,7 @@ def _read_completion_chunk(call: ChatCall, chunk: Any) -> None:
     for choice in chunk.choices or ():
         delta = choice.delta
         if delta.content or any(getattr(delta, name, None) for name in _DELTAS):
-            call.content_chunk()
+            call.chunks.came()
             if call.answer is not None:
                 call.answer.piece(delta.content)
         if choice.finish_reason:
@@ -133,7 +133,7 @@ def _read_response(call: ChatCall, answer: Any) -> None:
 def _read_event(call: ChatCall, event: Any) -> None:
     kind = event.type
     if kind.endswith(".delta"):
-        call.content_chunk()
+        call.chunks.came()
     elif kind in ("response.completed", "response.incomplete", "response.failed"):
         _read_response(call, event.response)
 
