@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .private import open_file
+
 try:
     import fcntl
 except ImportError:  # Windows: no program is known to be gone, so nothing is closed
@@ -66,7 +68,7 @@ class SignOfLife:
         self.leave_to_parent()
         # Nobody may find it without its lock.
         partial = self.path.with_suffix(".partial")
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = open_file(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
             _can_lock(descriptor)
             partial.rename(self.path)

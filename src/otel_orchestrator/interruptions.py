@@ -21,6 +21,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from . import semconv, waits
 from ._guard import log_once_a_minute
+from .private import make_folder, open_file
 from .runs import in_run
 
 _KEPT_AT_MOST: Final = 1_000
@@ -80,10 +81,10 @@ class FileStore:
 
     def save(self, thread_id: str, interruption: Interruption) -> None:
         """Keep an interruption; the oldest of too many are forgotten."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         path = self._path(thread_id)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = open_file(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(asdict(interruption), file)
         partial.replace(path)

@@ -39,6 +39,7 @@ from .delivery.sender import Sender
 from .delivery.stored import Batch
 from .delivery.stored_metrics import UNSENT
 from .errors import RunFileError
+from .private import make_folder, open_file
 from .semconv import Attr
 from .tasks import QueueChange
 
@@ -278,7 +279,7 @@ class RunFileProcessor(SpanProcessor):
         why = f"{path.name} is full" if name in self._full else None
         if why is None and lines:
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+                descriptor = open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
                 try:
                     why = self._append(descriptor, path, lines)
                 finally:
@@ -356,10 +357,11 @@ def folder_from_environment() -> Path:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         ignore = folder / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n")
+            with os.fdopen(open_file(ignore, os.O_WRONLY | os.O_CREAT), "w") as file:
+                file.write("*\n")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
     except OSError as error:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..private import open_file
+
 try:
     import fcntl
 except ImportError:  # Windows: two processes may send a batch twice, which readers forgive
@@ -84,7 +86,7 @@ def open_ledger(run_file: Path, patience_s: float = 0.5) -> Iterator[Ledger]:
         BlockingIOError: somebody else is still sending it then.
         OSError: it cannot be opened.
     """
-    descriptor = os.open(path_of(run_file), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = open_file(path_of(run_file), os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         _lock(descriptor, patience_s)
         yield Ledger(descriptor)

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from ....private import open_file
+
 PREFIX: Final = "otel-orchestrator-trace2-"
 _LOCK: Final = ".lock"
 _STALE_AFTER_S: Final = 60.0
@@ -46,9 +48,10 @@ class PrivateFolder:
 
         self._unlock()
         path = tempfile.mkdtemp(prefix=PREFIX)
+        os.chmod(path, 0o700)  # the umask may have taken it from us  # noqa: PTH101
         # Held as long as this process lives, however it dies: so others know what is left over.
         # Process ids would not tell: containers that share a folder do not share them.
-        self._lock = os.open(os.path.join(path, _LOCK), os.O_CREAT | os.O_RDWR, 0o600)
+        self._lock = open_file(Path(path) / _LOCK, os.O_CREAT | os.O_RDWR)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._path = path
 
