@@ -1,12 +1,19 @@
-"""The spans of a run as a forest: who is whose child, in order of start. No recursion."""
+"""The spans of a run as a forest: who is whose child, in order of start. No recursion.
+
+What was sent to another process may be worked on when its sender has long ended: that work is
+below the nearest ancestor of the sender that was still open, so that its time counts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Final
 
 from ..model import Span
+
+_CONSUMER: Final = 5  # as OTLP numbers kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +45,14 @@ class Forest:
 
 
 def forest_of(spans: Iterable[Span]) -> Forest:
-    """Link spans to their parents.
+    """Link spans to their parents; the work on a message, to one that lasted as long.
 
     A span whose parent is missing is a root; of spans that are each other's ancestors the first
     is one, so that every span is in the forest exactly once.
     """
     ordered = sorted(spans, key=attrgetter("start_ns", "span_id"))
     by_id = {s.span_id: s for s in ordered}
-    linked = _link(ordered, by_id, frozenset())
+    linked = _link(ordered, by_id, None)
     if len(by_id) == len(ordered) == _count(linked):
         return linked
     # From the roots, those are not reached that are below each other.
@@ -60,15 +67,30 @@ def _count(forest: Forest) -> int:
     return count
 
 
-def _link(ordered: Iterable[Span], by_id: Mapping[str, Span], cut: Set[str]) -> Forest:
+def _link(ordered: Iterable[Span], by_id: Mapping[str, Span], cut: Set[str] | None) -> Forest:
     roots: list[Span] = []
     below: dict[str, list[Span]] = {}
     for span in ordered:
-        if span.parent_id in by_id and span.span_id not in cut:
-            below.setdefault(str(span.parent_id), []).append(span)
+        parent_id = span.parent_id
+        if span.kind == _CONSUMER and cut is None:  # nothing lasts in a circle
+            parent_id = _lasting_parent(span, by_id)
+        if parent_id in by_id and (cut is None or span.span_id not in cut):
+            below.setdefault(str(parent_id), []).append(span)
         else:
             roots.append(span)
     return Forest(tuple(roots), {k: tuple(v) for k, v in below.items()})
+
+
+def _lasting_parent(span: Span, by_id: Mapping[str, Span]) -> str | None:
+    """Return the id of the nearest ancestor that did not end before a span; else the topmost."""
+    found, seen = span.parent_id, {span.span_id}
+    while (above := by_id.get(found or "")) is not None and above.end_ns is not None:
+        seen.add(above.span_id)
+        lasted = span.end_ns is not None and span.end_ns <= above.end_ns
+        if lasted or above.parent_id not in by_id or above.parent_id in seen:
+            break
+        found = above.parent_id
+    return found
 
 
 def _cycle_starts(by_id: Mapping[str, Span]) -> set[str]:

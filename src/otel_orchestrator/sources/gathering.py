@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..model import Attributes, GaugePoint, Run, Span, Value
 from ..semconv import INTERRUPTED, INVOKE_AGENT, INVOKE_WORKFLOW, Attr
+from .clocks import aligned
 from .otlp import Told
 
 _WARNINGS_AT_MOST: Final = 20
@@ -24,22 +25,29 @@ class Gathering:
     def __init__(self) -> None:
         self._spans: dict[str, dict[str, Span]] = {}  # by trace, by span
         self._points: list[GaugePoint] = []
-        self._resource: dict[str, Any] = {}
+        self._resources: dict[_Process, Attributes] = {}  # the first is of most spans
+        self._process_of: dict[tuple[str, str], _Process] = {}  # spans of the others
         self._warnings: list[str] = []
         self._lost: list[str] = []
 
     def add(self, told: Told) -> None:
         """Add what a document tells."""
-        for _, spans in told.blocks:
-            for span in spans:
-                self.add_span(span)
+        for resource, spans in told.blocks:
+            self.add_spans(spans, resource)
         self._points.extend(told.points)
-        self.add_resource(told.resource)
+        if not self._resources and told.resource:
+            self._resources[_process(told.resource)] = told.resource
 
-    def add_resource(self, resource: Mapping[str, Any]) -> None:
-        """Say where the spans are from; the first counts."""
-        if not self._resource:
-            self._resource = dict(resource)
+    def add_spans(self, spans: Sequence[Span], resource: Attributes) -> None:
+        """Add spans of one process, each once however often it comes."""
+        for span in spans:
+            self.add_span(span)
+        if resource:
+            process = _process(resource)
+            self._resources.setdefault(process, resource)
+            if process != next(iter(self._resources)):
+                for span in spans:
+                    self._process_of[span.trace_id, span.span_id] = process
 
     def add_span(self, span: Span) -> None:
         """Add a span, once however often it comes."""
@@ -72,11 +80,15 @@ class Gathering:
             gone_ns: the last sign of life of its program, if that was killed.
         """
         every = [span for trace in self._spans.values() for span in trace.values()]
+        main = self._main_process(every)
         if gone_ns is not None:
             every = _closed(every, gone_ns)
+        said: list[str] = []
+        if len({process.host for process in self._resources}) > 1:
+            every, said = aligned(every, self._host_of, main.host)
         spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
         ids = {s.span_id for s in spans}
-        warnings = list(_bounded(self._warnings))
+        warnings = [*_bounded(self._warnings), *said]
         # A run may well be below a span of the caller's, which is in no run and so not here.
         orphans = [s for s in spans if s.parent_id and s.parent_id not in ids]
         if any(s.operation not in _MAY_BE_BELOW_OTHERS for s in orphans):
@@ -87,7 +99,35 @@ class Gathering:
             warnings.append(_cut_off(cut))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
         lost = tuple(_bounded(self._lost))
-        return Run(run_id, spans, points, self._resource, tuple(warnings), lost)
+        resource = self._resources.get(main, {})
+        return Run(run_id, spans, points, resource, tuple(warnings), lost)
+
+    def _main_process(self, spans: list[Span]) -> _Process:
+        """Return the process whose run it is: that of the span above all others."""
+        first = next(iter(self._resources), _process({}))
+        if not self._process_of:
+            return first
+        ids = {s.span_id for s in spans}
+        tops = (s for s in spans if s.parent_id not in ids)
+        top = min(tops, key=attrgetter("start_ns"), default=spans[0])
+        return self._process_of.get((top.trace_id, top.span_id), first)
+
+    def _host_of(self, span: Span) -> str:
+        process = self._process_of.get((span.trace_id, span.span_id))
+        return (process or next(iter(self._resources))).host
+
+
+class _Process(NamedTuple):
+    """What tells two processes apart."""
+
+    service: str
+    host: str
+    pid: str
+
+
+def _process(resource: Attributes) -> _Process:
+    keys = Attr.SERVICE_NAME, Attr.HOST_NAME, Attr.PROCESS_PID
+    return _Process(*(str(resource.get(key, "")) for key in keys))
 
 
 def runs_in(documents: Iterable[Told]) -> dict[str, Run]:
@@ -99,12 +139,13 @@ def runs_in(documents: Iterable[Told]) -> dict[str, Run]:
     for document in documents:
         for recorded, spans in document.blocks:
             resource = _true(recorded)
+            of_runs: dict[str, list[Span]] = {}
             for span in spans:
                 run_id = span.text(Attr.RUN_ID)
                 if run_id is not None:
-                    run = gathered.setdefault(run_id, Gathering())
-                    run.add_span(span)
-                    run.add_resource(resource)
+                    of_runs.setdefault(run_id, []).append(span)
+            for run_id, its in of_runs.items():
+                gathered.setdefault(run_id, Gathering()).add_spans(its, resource)
         for point in document.points:
             of = point.attributes.get(Attr.RUN_ID)
             if of is not None:

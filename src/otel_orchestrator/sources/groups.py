@@ -159,9 +159,9 @@ def _label(file: RunFile) -> str | None:
                 except (ValueError, RecursionError):
                     continue
                 resource = resource_of(document) if isinstance(document, dict) else {}
-                if resource:
-                    label = resource.get(Attr.RUN_LABEL)
-                    return None if label is None else str(label)
+                # The first line may be another process's that works for the run.
+                if (label := resource.get(Attr.RUN_LABEL)) is not None:
+                    return str(label)
     except OSError as error:
         raise RunFileError(f"{file.path} cannot be read: {error.strerror}") from error
     return None
