@@ -307,6 +307,8 @@ class RunFileProcessor(SpanProcessor):
         if size and _last_byte(descriptor) != b"\n":
             encoded[0] = b"\n" + encoded[0]  # a process was killed while it wrote here
         data = b"".join(encoded)
+        if self._sender is not None:
+            self._sender.will_be_written(path)
         written = os.write(descriptor, data)
         if written < len(data):  # a disk that filled up: do not leave half a line behind
             os.ftruncate(descriptor, size)

@@ -308,3 +308,9 @@ def test_a_file_that_cannot_be_closed_is_left_to_the_next(tmp_path: Path) -> Non
     close_left(tmp_path, lambda path, _: closed.append(path))
     assert closed == [tmp_path / "r.jsonl"]
     assert not sign.path.exists()
+
+
+def test_a_file_that_a_kill_left_empty_is_no_run(tmp_path: Path) -> None:
+    killed(tmp_path, None)
+    (tmp_path / "z.jsonl").touch()
+    assert only_run(tmp_path).id != "z"

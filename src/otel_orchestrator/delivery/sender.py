@@ -86,13 +86,18 @@ class Sender(SpanProcessor):
 
     # --- called by the run file's writer ---
 
+    def will_be_written(self, run_file: Path) -> None:
+        """Note that a run file is to be sent, before there is anything in it that a kill leaves."""
+        with self._lock:
+            if run_file not in self._owed:
+                self._note_debt(run_file)
+
     def written(self, run_file: Path, batch: Batch) -> None:
         """Take note of what was written to a run file."""
         with self._lock:
             owed = self._owed.get(run_file)
             if owed is None:
                 owed = self._owed[run_file] = _Owed(batch.end)
-                self._note_debt(run_file)
             owed.end = max(owed.end, batch.end)
             owed.spans += len(batch.spans)
             if self._held + len(batch.spans) <= _HELD_AT_MOST:

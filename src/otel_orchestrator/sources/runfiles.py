@@ -51,11 +51,9 @@ def list_runs(folder: Path) -> list[RunFile]:
         RunFileError: there are none.
     """
     try:
-        found = [
-            RunFile(path.stem, path, path.stat().st_mtime)
-            for path in folder.iterdir()
-            if path.suffix == _SUFFIX
-        ]
+        files = [(path, path.stat()) for path in folder.iterdir() if path.suffix == _SUFFIX]
+        # One that is empty is left by a program that was killed between making and writing it.
+        found = [RunFile(p.stem, p, about.st_mtime) for p, about in files if about.st_size]
     except FileNotFoundError:
         found = []
     except OSError as error:
