@@ -53,9 +53,9 @@ _OLDEST: Final = Panel(
     "How long has the oldest task been waiting, right now?",
     (
         Query(
-            "max by (service_name, orchestrator_run_id)"
+            "max by (service_name, orchestrator_run_id, orchestrator_task_state)"
             f" (orchestrator_queue_oldest_age_seconds{{{FILTER}}})",
-            "{{service_name}} {{orchestrator_run_id}}",
+            "{{service_name}} {{orchestrator_run_id}} {{orchestrator_task_state}}",
         ),
     ),
     "s",

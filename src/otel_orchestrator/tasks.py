@@ -33,7 +33,7 @@ class QueueChange:
         run_id: the run, or None for tasks observed outside of every run.
         at_ns: wall clock.
         ready, active, waiting: how many tasks.
-        oldest_age_s: age of the task that has been ready or waiting for longest.
+        oldest_ready_s, oldest_waiting_s: for how long the one that came first has been so.
     """
 
     run_id: str | None
@@ -41,7 +41,8 @@ class QueueChange:
     ready: int
     active: int
     waiting: int
-    oldest_age_s: float
+    oldest_ready_s: float
+    oldest_waiting_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class QueueBoard:
         self._observed: dict[str, Seen] = {}
         self._working: dict[str, int] = {}
         self._finished_as: dict[str, str] = {}
-        self._since_ns: dict[str, int] = {}
+        self._since: dict[str, tuple[str, int]] = {}
         self._lives: dict[str, _Life] = {}
         self._last: tuple[int, int, int] = (0, 0, 0)
 
@@ -267,19 +268,22 @@ class QueueBoard:
 
     def _count(self, now_ns: int, states: Mapping[str, str]) -> QueueChange:
         values = list(states.values())
-        self._since_ns = {
-            task_id: self._since_ns.get(task_id, now_ns)
+        before = self._since
+        self._since = {
+            task_id: before[task_id] if before.get(task_id, ("",))[0] == state else (state, now_ns)
             for task_id, state in states.items()
-            if state in _OPEN
         }
-        oldest_ns = min(self._since_ns.values(), default=now_ns)
+        oldest_ns: dict[str, int] = {}
+        for state, since_ns in self._since.values():
+            oldest_ns[state] = min(since_ns, oldest_ns.get(state, now_ns))
         return QueueChange(
             self.run_id,
             now_ns,
             ready=values.count("ready"),
             active=values.count("active"),
             waiting=values.count("waiting"),
-            oldest_age_s=(now_ns - oldest_ns) / 1e9,
+            oldest_ready_s=(now_ns - oldest_ns.get("ready", now_ns)) / 1e9,
+            oldest_waiting_s=(now_ns - oldest_ns.get("waiting", now_ns)) / 1e9,
         )
 
     def _change(self, now_ns: int) -> QueueChange | None:
@@ -291,9 +295,6 @@ class QueueBoard:
             return None
         self._last = depth
         return counted
-
-
-_OPEN: Final = ("ready", "waiting")
 
 
 # In a forked child: the queues are the parent's, which tells of them.
@@ -353,7 +354,7 @@ def _make_gauges() -> None:
         Metric.QUEUE_OLDEST_AGE,
         [_observe_age],
         unit="s",
-        description="Age of the task that has been ready or waiting for longest.",
+        description="For how long the first of the tasks that are ready, or waiting, has been so.",
     )
 
 
@@ -376,7 +377,9 @@ def _observe_depth(_: CallbackOptions) -> Iterable[Observation]:
 
 def _observe_age(_: CallbackOptions) -> Iterable[Observation]:
     for queue in _queues(closed=False):
-        yield Observation(queue.oldest_age_s, _run_attribute(queue))
+        for state in ("ready", "waiting"):
+            attributes = {Attr.TASK_STATE: state, **_run_attribute(queue)}
+            yield Observation(getattr(queue, f"oldest_{state}_s"), attributes)
 
 
 def _run_attribute(queue: QueueChange) -> dict[str, str]:

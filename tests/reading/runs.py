@@ -82,7 +82,7 @@ class Writer:
     def queue(self, at_ms: float, ready: int, active: int, waiting: int) -> None:
         """Write a change of the queue."""
         at_ns = START_NS + int(at_ms * 1e6)
-        change = QueueChange(self._run_id, at_ns, ready, active, waiting, at_ms / 1e3)
+        change = QueueChange(self._run_id, at_ns, ready, active, waiting, at_ms / 1e3, 0.0)
         self._processor.queue_changed(change)
 
     def close(self) -> None:

@@ -32,7 +32,9 @@ def encode_queue(changes: Iterable[QueueChange], resource: Resource) -> dict[str
         for state in ("ready", "active", "waiting"):
             value = getattr(change, state)
             depth.append(NumberDataPoint({Attr.TASK_STATE: state, **run}, 0, change.at_ns, value))
-        age.append(NumberDataPoint(dict(run), 0, change.at_ns, change.oldest_age_s))
+        for state in ("ready", "waiting"):
+            seconds = getattr(change, f"oldest_{state}_s")
+            age.append(NumberDataPoint({Attr.TASK_STATE: state, **run}, 0, change.at_ns, seconds))
     metrics = [
         Metric(Names.QUEUE_DEPTH, "", "{task}", Gauge(depth)),
         Metric(Names.QUEUE_OLDEST_AGE, "", "s", Gauge(age)),
