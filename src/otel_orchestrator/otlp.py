@@ -314,8 +314,9 @@ class _WatchedMetricExporter(MetricExporter):
         return result
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        flushed: bool = self._inner.force_flush(timeout_millis)
-        return flushed
+        with guarded("flushing metrics"):
+            return bool(self._inner.force_flush(timeout_millis))
+        return False
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         self._inner.shutdown(timeout_millis, **kwargs)

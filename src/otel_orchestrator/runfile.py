@@ -109,11 +109,12 @@ class RunFileProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remember a span as open."""
-        if self._thread is None:
-            self._start_thread()
-        context = span.get_span_context()
-        if context is not None and context.trace_flags.sampled:
-            self._open[context.span_id] = span
+        with guarded("noting an open span"):
+            if self._thread is None:
+                self._start_thread()
+            context = span.get_span_context()
+            if context is not None and context.trace_flags.sampled:
+                self._open[context.span_id] = span
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue an ended span for the next flush."""
@@ -164,7 +165,8 @@ class RunFileProcessor(SpanProcessor):
     # --- the writer ---
 
     def _run(self) -> None:
-        close_dead(self.folder)
+        if self._sender is None:  # else that does it, before it looks for what is left to send
+            close_dead(self.folder)
         while not self._stopped:
             self._wake.wait(_FLUSH_EVERY_S)
             self._wake.clear()
@@ -172,10 +174,10 @@ class RunFileProcessor(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Write what is queued, and a start note for each open span that has none yet."""
-        if not self._flushing.acquire(timeout=timeout_millis / 1000):
-            return False
-        try:
-            with guarded("writing the run file"):
+        with guarded("writing the run file"):
+            if not self._flushing.acquire(timeout=timeout_millis / 1000):
+                return False
+            try:
                 self._flush()
         finally:
             self._flushing.release()

@@ -333,18 +333,18 @@ def shutdown(timeout_s: float = _SHUTDOWN_TIMEOUT_S) -> bool:
     if made is None or made.ending.is_set():
         return True
     spans.make_late_spans()
-    with guarded("shutting down"):
-        for unsubscribe in made.unsubscribe:
-            unsubscribe()
-        for processor in made.local:
-            processor.shutdown()
+    for end in (*made.unsubscribe, *(processor.shutdown for processor in made.local)):
+        with guarded("shutting down"):
+            end()
     # In threads: OpenTelemetry's own shutdown waits for a dead endpoint longer than anybody wants.
     made.ending.set()
     until = time.monotonic() + timeout_s
-    in_time = all(r.ended.wait(max(0.0, until - time.monotonic())) for r in made.remote)
-    if made.metrics is not None and not in_time:
-        made.metrics.keep_in_flight()
-    unsent = 0 if made.sender is None else made.sender.unsent()
+    in_time, unsent = False, 0
+    with guarded("shutting down"):
+        in_time = all(r.ended.wait(max(0.0, until - time.monotonic())) for r in made.remote)
+        if made.metrics is not None and not in_time:
+            made.metrics.keep_in_flight()
+        unsent = 0 if made.sender is None else made.sender.unsent()
     if unsent:
         logger.warning(
             "%d spans are not sent yet. The run files keep them, and the next program that writes"

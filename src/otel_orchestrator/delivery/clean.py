@@ -160,8 +160,9 @@ class CleanMetricExporter(MetricExporter):
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Wait for what is under way."""
-        flushed: bool = self._inner.force_flush(timeout_millis)
-        return flushed
+        with guarded("flushing metrics"):
+            return bool(self._inner.force_flush(timeout_millis))
+        return False
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """End the connection."""

@@ -124,7 +124,9 @@ class StoringMetricExporter(MetricExporter):
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Flush the exporter."""
-        return bool(self._inner.force_flush(timeout_millis))
+        with guarded("flushing metrics"):
+            return bool(self._inner.force_flush(timeout_millis))
+        return False
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """End the exporter."""

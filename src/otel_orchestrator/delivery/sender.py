@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from .._guard import guarded, log_once_a_minute
+from .closing import close_dead
 from .ledger import Sent, open_ledger, owed_to
 from .sending import NOTHING, UnreachableError, export, send_stored
 from .stored import SPANS_AT_ONCE, Batch
@@ -148,10 +149,12 @@ class Sender(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait until everything that was written is sent; whether it is."""
-        if self._thread is None:
-            return True
-        self._wake.set()
-        return self._is_idle.wait(timeout_millis / 1000)
+        with guarded("waiting for what is sent"):
+            if self._thread is None:
+                return True
+            self._wake.set()
+            return self._is_idle.wait(timeout_millis / 1000)
+        return False
 
     def shutdown(self) -> None:
         """Send what is left, unless the endpoint did not answer a moment ago."""
@@ -183,6 +186,7 @@ class Sender(SpanProcessor):
         exporter.shutdown()
 
     def _take_over(self) -> None:
+        close_dead(self._folder)
         with guarded("looking for what earlier programs could not send"):
             files = sorted((p.stat().st_mtime, p) for p in self._folder.glob("*.jsonl"))
             for _, path in files:

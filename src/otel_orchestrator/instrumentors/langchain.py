@@ -114,8 +114,7 @@ def _seeing_tokens(original: Any) -> Any:
     if inspect.iscoroutinefunction(original):
 
         async def wrapper(manager: Any, token: Any, *, chunk: Any = None, **kwargs: Any) -> Any:
-            if (call := chat.under_way()) is not None:
-                _see_token(call, token, chunk)
+            _see_token(token, chunk)
             if kwargs:
                 return await original(manager, token, chunk=chunk, **kwargs)
             return await original(manager, token, chunk=chunk)
@@ -123,8 +122,7 @@ def _seeing_tokens(original: Any) -> Any:
     else:
 
         def wrapper(manager: Any, token: Any, *, chunk: Any = None, **kwargs: Any) -> Any:
-            if (call := chat.under_way()) is not None:
-                _see_token(call, token, chunk)
+            _see_token(token, chunk)
             if kwargs:
                 return original(manager, token, chunk=chunk, **kwargs)
             return original(manager, token, chunk=chunk)
@@ -137,15 +135,13 @@ def _seeing_events(original: Any) -> Any:
     if inspect.iscoroutinefunction(original):
 
         async def wrapper(manager: Any, event: Any, **kwargs: Any) -> Any:
-            if (call := chat.under_way()) is not None:
-                _see_event(call, event)
+            _see_event(event)
             return await original(manager, event, **kwargs)
 
     else:
 
         def wrapper(manager: Any, event: Any, **kwargs: Any) -> Any:
-            if (call := chat.under_way()) is not None:
-                _see_event(call, event)
+            _see_event(event)
             return original(manager, event, **kwargs)
 
     return functools.wraps(original)(wrapper)
@@ -255,8 +251,10 @@ _AROUND: Final = frozenset({"type", "index", "id"})
 _BESIDE: Final = ("reasoning_content", "reasoning", "refusal", "function_call")
 
 
-def _see_token(call: ChatCall, token: Any, chunk: Any) -> None:
+def _see_token(token: Any, chunk: Any) -> None:
     try:
+        if (call := chat.under_way()) is None:
+            return
         # A model of somebody's own may tell its words and no chunks.
         message = getattr(chunk, "message", None)
         told = token if message is None else message.content
@@ -269,12 +267,20 @@ def _see_token(call: ChatCall, token: Any, chunk: Any) -> None:
             raise
 
 
-def _see_event(call: ChatCall, event: Any) -> None:
+def _see_event(event: Any) -> None:
     with guarded("seeing an event"):
+        call = chat.under_way()
         # Some models tell their tokens as well, and each of them before its event.
-        if not call.is_told_tokens and (
-            _says_something(event.get("delta"))
-            or (event["event"] == "content-block-start" and _says_something(event.get("content")))
+        if (
+            call is not None
+            and not call.is_told_tokens
+            and (
+                _says_something(event.get("delta"))
+                or (
+                    event["event"] == "content-block-start"
+                    and _says_something(event.get("content"))
+                )
+            )
         ):
             call.chunks.came()
 

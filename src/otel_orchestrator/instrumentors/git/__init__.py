@@ -213,8 +213,10 @@ class _ReturnCode:
 
     def __set__(self, popen: Any, code: int | None) -> None:
         popen.__dict__["returncode"] = code
-        if code is not None and (process := popen.__dict__.pop(_OURS, None)) is not None:
-            with guarded("ending a git span"):
+        if code is None:
+            return
+        with guarded("ending a git span"):
+            if (process := popen.__dict__.pop(_OURS, None)) is not None:
                 process.exited(code)
 
     def __delete__(self, popen: Any) -> None:

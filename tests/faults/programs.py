@@ -1,0 +1,557 @@
+"""Small programs that, between them, pass every place where ours stands in for somebody's function.
+
+A program returns what the app would see. Each group is what one instrumentor, or the set-up, is
+about; its programs are the same with it and without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from ..llm_server import LLM, Reply
+
+Program = Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is broken together.
+
+    Attributes:
+        programs: by name.
+        only: what to instrument; nothing for what needs none.
+        options: how.
+        begin, end: around each run of a program with us, in place of `instrument()`.
+        besides: modules that another group is about.
+        own_spans: these programs make spans of their own, which a broken SDK breaks without us.
+    """
+
+    programs: dict[str, Program]
+    only: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    begin: Callable[[], None] = lambda: None
+    end: Callable[[], None] = lambda: None
+    besides: frozenset[str] = frozenset()
+    own_spans: frozenset[str] = frozenset()
+
+
+# --- LLM calls ---
+
+QUESTION: Final[Any] = [{"role": "user", "content": "x"}]
+CHAT: Final = {"model": "gpt-asked", "messages": QUESTION}
+RESPONSE: Final = {"model": "gpt-asked", "input": "x"}
+MESSAGE: Final = {"model": "claude-asked", "messages": QUESTION, "max_tokens": 9}
+
+
+def replied(llm: LLM, *replies: Reply) -> Callable[[Program], Any]:
+    """Run a program with these replies, and no others left over by another program."""
+
+    def run(program: Program) -> Any:
+        llm.replies[:] = replies
+        return program()
+
+    return run
+
+
+def _programs_of(
+    llm: LLM,
+    runner: asyncio.Runner,
+    clients: tuple[Any, Any],
+    create: Callable[..., Any],
+    create_async: Callable[..., Any],
+) -> dict[str, Program]:
+    """Every way in which a call of an SDK goes on and ends."""
+    client, async_client = clients
+    patient = client.with_options(max_retries=1)
+
+    def left(stream: Any) -> Any:
+        for item in stream:
+            return item
+        return None
+
+    def lost() -> Any:
+        first = next(create(client, stream=True))
+        gc.collect()
+        return first
+
+    def lines() -> Any:
+        with create(client.with_streaming_response, stream=True) as response:
+            return list(response.iter_lines())
+
+    async def asked(**options: Any) -> Any:
+        return await create_async(async_client, **options)
+
+    async def streamed() -> Any:
+        return [item async for item in await create_async(async_client, stream=True)]
+
+    async def stepped() -> Any:
+        return await anext(await create_async(async_client, stream=True))
+
+    async def left_async() -> Any:
+        async for item in await create_async(async_client, stream=True):
+            return item
+        return None
+
+    async def body() -> Any:
+        manager = create_async(async_client.with_streaming_response, stream=True)
+        async with manager as response:
+            return b"".join([part async for part in response.iter_bytes()])
+
+    async def raw_async() -> Any:
+        return (await create_async(async_client.with_raw_response)).text
+
+    ok = replied(llm)
+    return {
+        "create": partial(ok, lambda: create(client)),
+        "stream": partial(ok, lambda: list(create(client, stream=True))),
+        "next": partial(ok, lambda: next(create(client, stream=True))),
+        "left": partial(ok, lambda: left(create(client, stream=True))),
+        "lost": partial(ok, lost),
+        "raw": partial(ok, lambda: create(client.with_raw_response).text),
+        "lines": partial(ok, lines),
+        "dropped": partial(
+            replied(llm, Reply(drop_after=2)), lambda: list(create(client, stream=True))
+        ),
+        "again": partial(replied(llm, Reply(status=429)), lambda: create(patient)),
+        "refused": partial(replied(llm, Reply(status=500)), lambda: create(client)),
+        "async create": partial(ok, lambda: runner.run(asked())),
+        "async stream": partial(ok, lambda: runner.run(streamed())),
+        "async next": partial(ok, lambda: runner.run(stepped())),
+        "async left": partial(ok, lambda: runner.run(left_async())),
+        "async body": partial(ok, lambda: runner.run(body())),
+        "async raw": partial(ok, lambda: runner.run(raw_async())),
+        "async refused": partial(replied(llm, Reply(status=500)), lambda: runner.run(asked())),
+    }
+
+
+LLM_OPTIONS: Final = {"capture_content": True, "redact": lambda text: text, "prices": {}}
+
+
+def openai(llm: LLM, stack: ExitStack) -> Group:
+    import openai
+
+    runner = stack.enter_context(asyncio.Runner())
+    given: Any = {"base_url": f"{llm.url}/v1", "api_key": "k", "max_retries": 0}
+    clients = openai.OpenAI(**given), openai.AsyncOpenAI(**given)
+
+    def create(client: Any, **options: Any) -> Any:
+        return client.chat.completions.create(**CHAT, **options)
+
+    def respond(client: Any, **options: Any) -> Any:
+        return client.responses.create(**RESPONSE, **options)
+
+    programs = _programs_of(llm, runner, clients, create, create)
+    programs["responses"] = lambda: respond(clients[0])
+    programs["responses stream"] = lambda: list(respond(clients[0], stream=True))
+    return Group(programs, ("openai", "httpx", "httpx2"), LLM_OPTIONS)
+
+
+def anthropic(llm: LLM, stack: ExitStack) -> Group:
+    import anthropic
+
+    runner = stack.enter_context(asyncio.Runner())
+    given: Any = {"base_url": llm.url, "api_key": "k", "max_retries": 0}
+    clients = anthropic.Anthropic(**given), anthropic.AsyncAnthropic(**given)
+
+    def create(client: Any, **options: Any) -> Any:
+        messages = client.messages if hasattr(client, "messages") else client
+        return messages.create(**MESSAGE, **options)
+
+    def of(client: Any, **options: Any) -> Any:
+        return create(client, **options)
+
+    programs = _programs_of(llm, runner, clients, of, of)
+    return Group(programs, ("anthropic", "httpx", "httpx2"), LLM_OPTIONS)
+
+
+def langchain(llm: LLM, stack: ExitStack) -> Group:
+    from langchain_core.caches import InMemoryCache
+    from langchain_core.callbacks.manager import CallbackManagerForLLMRun
+    from langchain_core.tools import tool
+    from langchain_openai import ChatOpenAI
+
+    runner = stack.enter_context(asyncio.Runner())
+    given: Any = {"base_url": f"{llm.url}/v1", "api_key": "k", "max_retries": 0}
+    model = ChatOpenAI(model="gpt-asked", **given)
+    streaming = ChatOpenAI(model="gpt-asked", streaming=True, **given)
+
+    @tool
+    def double(x: int) -> int:
+        """Double."""
+        return 2 * x
+
+    @tool
+    async def double_async(x: int) -> int:
+        """Double."""
+        return 2 * x
+
+    @tool
+    def broken(x: int) -> int:
+        """Fail."""
+        raise ValueError(x)
+
+    async def astreamed() -> str:
+        return "".join([str(chunk.content) async for chunk in model.astream("x")])
+
+    refused = replied(llm, Reply(status=500))
+
+    def left() -> Any:
+        for chunk in model.stream("x"):
+            return chunk.content
+        return None
+
+    cached = ChatOpenAI(model="gpt-asked", cache=InMemoryCache(), **given)
+
+    async def followed() -> str:
+        stream = await model.astream_events("x", version="v3")
+        return str((await stream.output).text)
+
+    plain: dict[str, Program] = {
+        "cached": lambda: [cached.invoke("x").content for _ in range(2)],
+        "invoke": lambda: model.invoke("x").content,
+        "stream": lambda: "".join(str(chunk.content) for chunk in model.stream("x")),
+        "left": left,
+        "batch": lambda: [answer.content for answer in model.batch(["x", "y"])],
+        "ainvoke": lambda: runner.run(model.ainvoke("x")).content,
+        "astream": lambda: runner.run(astreamed()),
+        "streaming invoke": lambda: streaming.invoke("x").content,
+        "streaming ainvoke": lambda: runner.run(streaming.ainvoke("x")).content,
+    }
+    if hasattr(CallbackManagerForLLMRun, "on_stream_event"):  # not in all of langchain-core 1
+        plain |= {
+            "followed": lambda: str(model.stream_events("x", version="v3").output.text),
+            "async followed": lambda: runner.run(followed()),
+        }
+    programs: dict[str, Program] = {
+        **{name: partial(replied(llm), program) for name, program in plain.items()},
+        "refused": partial(refused, lambda: model.invoke("x")),
+        "refused stream": partial(refused, lambda: list(model.stream("x"))),
+        "tool": lambda: double.invoke({"x": 2}),
+        "async tool": lambda: runner.run(double_async.ainvoke({"x": 2})),
+        "broken tool": lambda: broken.invoke({"x": 2}),
+    }
+    return Group(programs, ("langchain", "openai", "httpx", "httpx2"), LLM_OPTIONS)
+
+
+def _run(runner: asyncio.Runner, function: Callable[[], Any]) -> Any:
+    return runner.run(function())
+
+
+def http(llm: LLM, stack: ExitStack) -> Group:
+    import httpx
+    import httpx2
+
+    import otel_orchestrator as otel
+
+    runner = stack.enter_context(asyncio.Runner())
+    url = f"{llm.url}/v1/chat/completions"
+    programs: dict[str, Program] = {}
+    for module in (httpx, httpx2):
+        kind: Any = module
+
+        def unreachable(kind: Any = kind) -> Any:
+            return kind.post("http://127.0.0.1:9/", json=CHAT, trust_env=False)
+
+        def part(kind: Any = kind) -> Any:
+            with kind.stream("POST", url, json={**CHAT, "stream": True}) as response:
+                return next(response.iter_bytes())[:5]
+
+        def traced(kind: Any = kind) -> Any:
+            heard: list[str] = []
+            extensions = {"trace": lambda event, info: heard.append(event)}
+            kind.Client().post(url, json=CHAT, extensions=extensions)
+            return heard
+
+        async def post_async(kind: Any = kind) -> Any:
+            async with kind.AsyncClient() as client:
+                return (await client.post(url, json=CHAT)).text
+
+        def post(kind: Any = kind) -> Any:
+            return kind.post(url, json=CHAT).text
+
+        def in_a_call(kind: Any = kind) -> Any:
+            llm.replies[:] = [Reply(status=429, retry_after_s=None), Reply(status=500)]
+            with otel.llm_call("gpt-asked"):
+                return [kind.post(url, json=CHAT).status_code for _ in range(3)]
+
+        name = kind.__name__
+        programs |= {
+            f"{name} post": partial(replied(llm), post),
+            f"{name} refused": partial(replied(llm, Reply(status=429, retry_after="1")), post),
+            f"{name} unreachable": unreachable,
+            f"{name} part": part,
+            f"{name} traced": traced,
+            f"{name} in a call": in_a_call,
+            f"{name} async": partial(_run, runner, post_async),
+        }
+    return Group(programs, ("httpx", "httpx2"))
+
+
+# --- git ---
+
+
+def _git(folder: Path, *, is_inside: bool) -> Group:
+    from ..git_processes.ways import AS, WAYS, exec_git, plain
+
+    root = folder / "project"
+    root.mkdir()
+    plain("init", "-q", "-b", "main", cwd=root)
+    (root / "file").write_text("one\n")
+    plain("add", ".", cwd=root)
+    plain(*AS, "commit", "-qm", "first", cwd=root)
+    locked = folder / "locked"
+    plain("clone", "-q", str(root), str(locked), cwd=folder)
+    (locked / ".git" / "index.lock").touch()
+
+    def run(*words: str, **options: Any) -> Any:
+        return subprocess.run(words, cwd=root, check=True, capture_output=True, **options).stdout
+
+    def terminated() -> Any:
+        process = subprocess.Popen(["git", "cat-file", "--batch"], cwd=root, stdin=subprocess.PIPE)
+        process.terminate()
+        code = process.wait()
+        assert process.stdin
+        process.stdin.close()
+        return code
+
+    def dropped() -> Any:
+        subprocess.Popen(["git", "status"], cwd=root, stdout=subprocess.DEVNULL)
+        return gc.collect() >= 0
+
+    async def both(*words: str) -> Any:
+        process = await asyncio.create_subprocess_exec(
+            *words, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        return await process.communicate(), process.returncode
+
+    async def terminated_async() -> Any:
+        process = await asyncio.create_subprocess_exec(
+            "git", "cat-file", "--batch", cwd=root, stdin=subprocess.PIPE
+        )
+        process.terminate()
+        return await process.wait()
+
+    async def in_shell() -> Any:
+        process = await asyncio.subprocess.create_subprocess_shell(
+            f"git -C {root} branch", stdout=subprocess.PIPE
+        )
+        return await process.communicate()
+
+    programs: dict[str, Program] = {way.__name__: partial(way, root) for way in WAYS}
+    programs |= {
+        "output": lambda: run("git", "rev-parse", "--abbrev-ref", "HEAD"),
+        "text": lambda: run("git", "log", "--format=%s", text=True),
+        "environment": lambda: run("git", "var", "GIT_PAGER", env={"GIT_PAGER": "p", "PATH": PATH}),
+        "fails": lambda: run("git", "checkout", "nowhere"),
+        "no such program": lambda: run("/nowhere/git", "status"),
+        "alias": lambda: run("git", "-c", "alias.st=status --short", "st"),
+        "locked": lambda: run("git", "-C", str(locked), "add", "file"),
+        "too slow": lambda: run("git", "-c", "alias.slow=!sleep 0.3", "slow", timeout=0.05),
+        "terminated": terminated,
+        "dropped": dropped,
+        "async output": lambda: asyncio.run(both("git", "branch")),
+        "async fails": lambda: asyncio.run(both("git", "checkout", "nowhere")),
+        "async no such program": lambda: asyncio.run(both("/nowhere/git", "status")),
+        "async terminated": lambda: asyncio.run(terminated_async()),
+        "async alone": lambda: asyncio.run(exec_git(root, "branch")),
+        "async shell": lambda: asyncio.run(in_shell()),
+    }
+    return Group(programs, ("git",), {"git_trace2": is_inside})
+
+
+PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
+
+def git(llm: LLM, stack: ExitStack) -> Group:
+    return _git(_folder(stack), is_inside=False)
+
+
+def git_trace2(llm: LLM, stack: ExitStack) -> Group:
+    return _git(_folder(stack), is_inside=True)
+
+
+def _folder(stack: ExitStack) -> Path:
+    import tempfile
+
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+
+
+# --- graphs, and spans by hand ---
+
+
+def langgraph(llm: LLM, stack: ExitStack) -> Group:
+    from ..langgraph.programs import OWN_SPANS, PROGRAMS
+
+    return Group(PROGRAMS, ("langgraph",), own_spans=OWN_SPANS)
+
+
+def manual(llm: LLM, stack: ExitStack) -> Group:
+    import otel_orchestrator as otel
+    from otel_orchestrator.manual import Traced
+
+    runner = stack.enter_context(asyncio.Runner())
+    job: dict[str, Any] = {"id": "a", "status": "planned", "depends_on": []}
+    makers: dict[str, Callable[[], Traced]] = {
+        "run": lambda: otel.run("r", conversation_id="c", concurrency_limit=2),
+        "loop": otel.loop,
+        "node": lambda: otel.node("n"),
+        "task": lambda: otel.task("worker", dict(job), write_timing=True),
+        "wait": lambda: otel.wait("lock", on="l"),
+        "tool_call": lambda: otel.tool_call("t", call_id="1"),
+        "llm_call": lambda: otel.llm_call("gpt-asked", provider="openai"),
+    }
+
+    def entered(make: Callable[[], Any]) -> Any:
+        with make():
+            return "x"
+
+    def raising(make: Callable[[], Any]) -> Any:
+        with make():
+            raise ValueError("x")
+
+    def decorated(make: Callable[[], Traced]) -> Any:
+        @make()
+        def plain(x: int) -> int:
+            return x
+
+        @make()
+        async def coroutine(x: int) -> int:
+            await asyncio.sleep(0)
+            return x
+
+        @make()
+        def generator(x: int) -> Iterator[int]:
+            yield x
+            yield x + 1
+
+        @make()
+        async def async_generator(x: int) -> AsyncIterator[int]:
+            yield x
+            yield x + 1
+
+        async def drained() -> list[int]:
+            return [item async for item in async_generator(7)]
+
+        def left() -> Any:
+            return next(iter(generator(9)))
+
+        return plain(1), runner.run(coroutine(3)), list(generator(5)), runner.run(drained()), left()
+
+    def whole() -> Any:
+        """A run as somebody without LangGraph would write it."""
+        done: list[str] = []
+        with otel.run("r"):
+            otel.observe_tasks([job, {**job, "id": "b", "depends_on": ["a"]}])
+            with otel.loop(), otel.node("director"), otel.task("worker", job):
+                with otel.wait("queue"):
+                    done.append("waited")
+                with otel.llm_call("gpt-asked") as call:
+                    otel.record_usage(call, input_tokens=1, output_tokens=2)
+                answer = {"id": "chatcmpl-1", "model": "m", "choices": [], "usage": {}}
+                otel.log_llm_response("a", answer, 12.5)
+                done.append("asked")
+        return done
+
+    programs: dict[str, Program] = {"whole": whole}
+    for name, make in makers.items():
+        programs |= {
+            f"with {name}": partial(entered, make),
+            f"with {name}, raising": partial(raising, make),
+            f"@{name}": partial(decorated, make),
+        }
+    return Group(programs)
+
+
+# --- the set-up: processors, files, exporters ---
+
+
+@contextmanager
+def _set_up_anew(folder: Path, port: int) -> Iterator[None]:
+    """Run `configure()` as if for the first time in a process, and `shutdown()`."""
+    import os
+
+    from opentelemetry import metrics, trace
+    from opentelemetry.util._once import Once
+
+    import otel_orchestrator as otel
+    from otel_orchestrator import sdk
+
+    where = f"http://127.0.0.1:{port}"
+    os.environ |= {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": where,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+        "OTEL_METRIC_EXPORT_INTERVAL": "50",
+    }
+    theirs: Any = trace, metrics._internal
+    for module, name in zip(theirs, ("TRACER", "METER"), strict=True):
+        setattr(module, f"_{name}_PROVIDER", None)
+        setattr(module, f"_{name}_PROVIDER_SET_ONCE", Once())
+    sdk._configured = None
+    otel.configure("faults", label="l", console=True, run_dir=folder)
+    yield
+    otel.shutdown(timeout_s=0.1)
+
+
+def configured(llm: LLM, stack: ExitStack) -> Group:
+    """Everything that `configure()` adds, and an endpoint that takes what is sent."""
+    from opentelemetry import metrics, trace
+
+    import otel_orchestrator as otel
+
+    from ..delivery.receiver import Receiver, receiving
+
+    port = stack.enter_context(receiving(Receiver(signals="traces,metrics"))).port
+    folder = _folder(stack)
+    open_ones: list[Any] = []
+
+    def begin() -> None:
+        set_up = _set_up_anew(folder, port)
+        set_up.__enter__()
+        open_ones.append(set_up)
+
+    def end() -> None:
+        open_ones.pop().__exit__(None, None, None)
+
+    def own_spans() -> Any:
+        tracer = trace.get_tracer("app")
+        http = {"http.request.method": "GET"}
+        with tracer.start_as_current_span("mine") as span:
+            with tracer.start_as_current_span("below", attributes=http):
+                span.set_attribute("key", 1)
+            return "mine"
+
+    def a_run() -> Any:
+        with otel.run("r"):
+            otel.observe_tasks([{"id": "a", "status": "planned", "depends_on": []}])
+            with otel.loop(), otel.task("worker", "a"), otel.node("n"):
+                return "done"
+
+    def all_of_it() -> Any:
+        results = own_spans(), a_run()
+        providers: Any = trace.get_tracer_provider(), metrics.get_meter_provider()
+        for provider in providers:
+            if hasattr(provider, "force_flush"):
+                provider.force_flush(100)
+        return results
+
+    return Group({"all of it": all_of_it}, begin=begin, end=end, besides=MANUAL)
+
+
+MANUAL: Final = frozenset("manual spans tasks task_fields waits runs wrapping attaching".split())
+
+
+GROUPS: Final[dict[str, Callable[[LLM, ExitStack], Group]]] = {
+    make.__name__: make
+    for make in (
+        langgraph, langchain, openai, anthropic, http, git, git_trace2, manual, configured,
+    )
+}  # fmt: skip

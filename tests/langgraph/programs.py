@@ -1,0 +1,135 @@
+"""Small programs that pass every choke point of LangGraph, on every way out."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint, task
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, RetryPolicy, interrupt
+
+from .driving import ainvoke, astream, invoke, stream
+from .test_scenarios import State, orchestrator
+from .test_waits import SEED, scheduler
+
+
+def fails_at_last() -> Any:
+    calls: list[int] = []
+
+    def flaky(state: State) -> dict[str, Any]:
+        calls.append(1)
+        raise ConnectionError(len(calls))
+
+    graph = StateGraph(State)
+    policy = RetryPolicy(initial_interval=0.001, jitter=False, max_attempts=2)
+    graph.add_node("flaky", flaky, retry_policy=policy)
+    graph.add_edge(START, "flaky")
+    return graph.compile()
+
+
+def asks_first(drive: Callable[..., Any]) -> Any:
+    def ask(state: State) -> dict[str, Any]:
+        return {"out": [interrupt("?")]}
+
+    graph = StateGraph(State)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    compiled = graph.compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "t"}}
+    drive(compiled, {"out": []}, config)
+    return drive(compiled, Command(resume="yes"), config)
+
+
+def functional() -> Any:
+    @task
+    def leaf(x: int) -> int:
+        return x + 1
+
+    @entrypoint()
+    def main(x: int) -> int:
+        return leaf(x).result() + leaf(x + 1).result()
+
+    return main.invoke(1)
+
+
+def error_handled(*, is_async: bool) -> Any:
+    def broken(state: State) -> dict[str, Any]:
+        raise ValueError
+
+    async def broken_async(state: State) -> dict[str, Any]:
+        raise ValueError
+
+    def handler(state: State) -> Command[Any]:
+        return Command(update={"out": ["handled"]})
+
+    if "error_handler" not in inspect.signature(StateGraph.add_node).parameters:
+        return None  # LangGraph < 1.2, which swallows arguments that it does not know
+    graph = StateGraph(State)
+    graph.add_node("broken", broken_async if is_async else broken, error_handler=handler)
+    graph.add_edge(START, "broken")
+    return (ainvoke if is_async else invoke)(graph.compile(), {"out": []})
+
+
+def with_tasks(drive: Callable[..., Any]) -> Any:
+    """An application's tasks, two of which have to be held by a third."""
+    given = {"out": [], "tasks": SEED}
+    return drive(scheduler(quick, is_async=drive is ainvoke), given, {"max_concurrency": 1})["out"]
+
+
+def quick(name: str) -> Any:
+    return asyncio.sleep(0)
+
+
+def left(*, is_async: bool) -> Any:
+    """A reader that has enough after the first item."""
+    graph = orchestrator(is_async=is_async)
+    if not is_async:
+        reader = graph.stream({"out": []}, stream_mode="values")
+        first = next(reader)
+        reader.close()
+        return first
+
+    async def read() -> Any:
+        reader = graph.astream({"out": []}, stream_mode="values")
+        first = await anext(reader)
+        await reader.aclose()
+        return first
+
+    return asyncio.run(read())
+
+
+def nested() -> Any:
+    """A graph as another one's node."""
+    inner = StateGraph(State)
+    inner.add_node("leaf", lambda state: {"out": ["leaf"]})
+    inner.add_edge(START, "leaf")
+    outer = StateGraph(State)
+    outer.add_node("inner", inner.compile())
+    outer.add_edge(START, "inner")
+    return outer.compile().invoke({"out": []})
+
+
+PROGRAMS: dict[str, Callable[[], Any]] = {
+    "invoke": lambda: invoke(orchestrator(is_async=False), {"out": []}),
+    "stream": lambda: stream(orchestrator(is_async=False), {"out": []}),
+    "ainvoke": lambda: ainvoke(orchestrator(is_async=True), {"out": []}),
+    "astream": lambda: astream(orchestrator(is_async=True), {"out": []}),
+    "fails": lambda: invoke(fails_at_last(), {"out": []}),
+    "fails async": lambda: ainvoke(fails_at_last(), {"out": []}),
+    "interrupt": lambda: asks_first(invoke),
+    "interrupt async": lambda: asks_first(ainvoke),
+    "tasks": lambda: with_tasks(ainvoke),
+    "functional": functional,
+    "error handler": lambda: error_handled(is_async=False),
+    "error handler async": lambda: error_handled(is_async=True),
+    "left": lambda: left(is_async=False),
+    "left async": lambda: left(is_async=True),
+    "nested": nested,
+}
+
+# These open spans of the user's own.
+OWN_SPANS: Final = frozenset({"invoke", "stream", "ainvoke", "astream", "left", "left async"})
