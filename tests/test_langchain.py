@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from langchain_core.callbacks.manager import (
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -26,7 +27,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 import otel_orchestrator as otel
 from otel_orchestrator import _guard, prices
@@ -463,7 +464,7 @@ def test_of_several_prompts_only_those_that_were_asked_are_counted(
     traced: InMemorySpanExporter, measured: InMemoryMetricReader, llm: LLM
 ) -> None:
     model = openai(llm, cache=InMemoryCache())
-    prompts = [[HumanMessage("a")], [HumanMessage("b")]]
+    prompts: list[list[BaseMessage]] = [[HumanMessage("a")], [HumanMessage("b")]]
     model.generate(prompts[:1])
     model.generate(prompts)
     first, again = chats(traced)
@@ -514,6 +515,87 @@ def test_equal_prompts_have_equal_hashes_which_do_not_tell_them(
     assert hashes[0] == hashes[1]
     assert hashes[3] == hashes[5]
     assert len(set(hashes)) == 4
+
+
+@tool
+def look(path: str) -> str:
+    """Look."""
+    return path
+
+
+@tool
+def listen(path: str) -> str:
+    """Listen."""
+    return path
+
+
+class Verdict(BaseModel):
+    """What the model is to decide."""
+
+    good: bool
+
+
+class Grade(BaseModel):
+    """What the model is to decide otherwise."""
+
+    grade: int
+
+
+def test_calls_are_equal_only_if_all_is_that_determines_the_answer(
+    traced: InMemorySpanExporter, llm: LLM
+) -> None:
+    def hash_of(model: Any, how: str = "invoke", **options: Any) -> str:
+        traced.clear()
+        model = model.bind(**options) if options else model
+        _ = model.invoke(PROMPT) if how == "invoke" else list(model.stream(PROMPT))
+        (told,) = chats(traced)
+        return str(told[Attr.PROMPT_HASH])
+
+    def plain(**options: Any) -> Any:
+        return openai(llm, **options)
+
+    different: list[Callable[[], str]] = [
+        lambda: hash_of(plain()),
+        lambda: hash_of(plain().bind_tools([look])),
+        lambda: hash_of(plain().bind_tools([listen])),
+        lambda: hash_of(plain().bind_tools([look, listen])),
+        lambda: hash_of(plain().bind_tools([look], tool_choice="any")),
+        lambda: hash_of(plain(temperature=0.5)),
+        lambda: hash_of(plain(), temperature=0.7),
+        lambda: hash_of(plain(max_tokens=5)),
+        lambda: hash_of(plain(), stop=["x"]),
+        lambda: hash_of(plain(), response_format={"type": "json_object"}),
+        lambda: hash_of(anthropic(llm)),
+        lambda: hash_of(anthropic(llm).bind_tools([look])),
+        lambda: hash_of(anthropic(llm, temperature=0.5)),
+    ]
+    hashes = [ask() for ask in different]
+    assert [ask() for ask in different] == hashes, "the same again"
+    assert len(set(hashes)) == len(hashes)
+    assert hash_of(plain(streaming=True, stream_usage=True)) == hashes[0]
+    assert hash_of(plain(max_retries=5, timeout=9), "stream") == hashes[0]
+    assert hash_of(plain().bind_tools([look]), "stream") == hashes[1]
+    assert hash_of(anthropic(llm, streaming=True, max_retries=5)) == hashes[-3]
+
+
+def test_what_is_asked_for_by_a_schema_counts(traced: InMemorySpanExporter, llm: LLM) -> None:
+    for schema in (Verdict, Verdict, Grade):
+        llm.replies += [Reply(tool=schema.__name__)]
+        structured = openai(llm).with_structured_output(schema, method="function_calling")
+        with suppress(ValueError):  # the local server fills no schema in
+            structured.invoke(PROMPT)
+    first, same, other = (told[Attr.PROMPT_HASH] for told in chats(traced))
+    assert first == same
+    assert first != other
+
+
+def test_words_to_stop_at_may_be_given_by_position(traced: InMemorySpanExporter, llm: LLM) -> None:
+    model = openai(llm)
+    for stop in (["x"], ["y"]):
+        model.generate([[HumanMessage(PROMPT)]], stop)
+        model.generate([[HumanMessage(PROMPT)]], stop=stop)
+    hashes = [told[Attr.PROMPT_HASH] for told in chats(traced)]
+    assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])

@@ -121,8 +121,8 @@ class Attr:
     LLM_CACHED: Final = "orchestrator.llm.cached"
     """The answer came out of a cache of LangChain's; no request was made."""
     PROMPT_HASH: Final = "orchestrator.llm.prompt.hash"
-    """Equal for equal prompts to one model within one process: a hash with a salt that is never
-    written down."""
+    """Equal for equal requests to one model within one process, messages, tools and all else that
+    determines the answer: a hash with a salt that is never written down."""
     LLM_ATTEMPTS: Final = "orchestrator.llm.attempts"
     """HTTP requests made for one logical LLM call."""
     LLM_RATE_LIMITED: Final = "orchestrator.llm.rate_limited"

@@ -22,7 +22,17 @@ from otel_orchestrator.semconv import Attr
 
 from ..llm_server import LLM, Reply
 from ..trees import attributes_of, tree
-from .callers import CHAT, FORMS, USAGE, call, langchain_model, openai_client
+from .callers import (
+    CHAT,
+    FORMS,
+    RESPONSE,
+    USAGE,
+    anthropic_client,
+    call,
+    langchain_model,
+    openai_client,
+)
+from .callers import MESSAGE as CLAUDE
 from .told import chat_of, tokens
 
 
@@ -99,6 +109,48 @@ def test_calls_of_other_kinds_have_no_chat_span(traced: InMemorySpanExporter, ll
         except openai.NotFoundError:
             raise KeyError from None
     assert tree(traced.get_finished_spans()) == "POST"
+
+
+TOOL = {"name": "look", "input_schema": {"type": "object"}}
+FUNCTION = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+def test_calls_are_equal_only_if_all_is_that_determines_the_answer(
+    traced: InMemorySpanExporter, llm: LLM
+) -> None:
+    with openai_client(llm.url) as gpt, anthropic_client(llm.url) as claude:
+        chat, respond = gpt.chat.completions.create, gpt.responses.create
+        message = claude.messages.create
+        another = {**FUNCTION, "function": {"name": "listen", "parameters": {}}}
+        different: list[Any] = [
+            lambda: chat(**CHAT),
+            lambda: chat(**CHAT, tools=[FUNCTION]),
+            lambda: chat(**CHAT, tools=[another]),
+            lambda: chat(**CHAT, tools=[FUNCTION], tool_choice="required"),
+            lambda: chat(**CHAT, temperature=0.5),
+            lambda: chat(**CHAT, response_format={"type": "json_object"}),
+            lambda: chat(**CHAT, extra_body={"of_the_future": 1}),
+            lambda: respond(**RESPONSE),
+            lambda: respond(**RESPONSE, tools=[{"type": "function", "name": "look"}]),
+            lambda: respond(**RESPONSE, instructions="Be kind."),
+            lambda: respond(**RESPONSE, previous_response_id="resp_0"),
+            lambda: message(**CLAUDE),
+            lambda: message(**CLAUDE, tools=[TOOL]),
+            lambda: message(**CLAUDE, system="Be kind."),
+        ]
+        equal_to_the_first: list[Any] = [
+            lambda: list(chat(**CHAT, **USAGE, stream=True)),
+            lambda: chat(**CHAT, user="somebody", extra_headers={"a": "b"}, timeout=9),
+            lambda: chat(**CHAT, metadata={"a": "b"}, service_tier="flex"),
+        ]
+        for ask in (*different, *different, *equal_to_the_first):
+            ask()
+    chats = [s for s in traced.get_finished_spans() if s.name.startswith("chat")]
+    hashes = [attributes_of(span)[Attr.PROMPT_HASH] for span in chats]
+    count = len(different)
+    assert hashes[:count] == hashes[count : 2 * count], "the same again"
+    assert len(set(hashes[:count])) == count
+    assert set(hashes[2 * count :]) == {hashes[0]}
 
 
 def test_by_hand_around_an_sdk_is_one_call(

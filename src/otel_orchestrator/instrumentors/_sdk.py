@@ -154,7 +154,9 @@ def _begin(client: Any, dialect: Dialect, options: Any) -> ChatCall | None:
         if isinstance(value := body.get(name), int | float):
             attributes[key] = value
     with guarded("hashing a prompt"):
-        attributes[Attr.PROMPT_HASH] = prompt_hash(model, list(prompt))
+        asked = {**body, **(options.extra_json or {})}
+        beside = {name: value for name, value in asked.items() if name not in dialect.prompt}
+        attributes[Attr.PROMPT_HASH] = prompt_hash(model, list(prompt), beside)
     call = chat.begin(
         model,
         dialect.provider(client),
