@@ -154,6 +154,8 @@ def _begin_generate(model: Any, *given: Any, **kwargs: Any) -> Operation | None:
     if under_way is not None and under_way.owner is model:
         return None
     prompt = given[0] if given else kwargs.get("messages")
+    if len(given) > 1:
+        kwargs["stop"] = given[1]
     return _begin(model, prompt, kwargs, streams=bool(kwargs.get("stream")))
 
 
@@ -170,7 +172,9 @@ def _begin(
         if streams:
             attributes[Attr.REQUEST_STREAM] = True
         with guarded("hashing a prompt"):
-            attributes[Attr.PROMPT_HASH] = prompt_hash(name, prompt)
+            # What the model is set up with, and what this call says otherwise.
+            options = {**getattr(model, "_identifying_params", {}), **kwargs}
+            attributes[Attr.PROMPT_HASH] = prompt_hash(name, prompt, options)
         return chat.begin(
             name,
             _provider(model),
