@@ -84,12 +84,15 @@ class RunFileProcessor(SpanProcessor):
         self._keep_bytes = keep_bytes
         self._sender = sender
         self.dropped = 0
+        self._of_parent: frozenset[int] = frozenset()
         _make_folder(folder)
         self._start()
         os.register_at_fork(after_in_child=self._start_in_child)
 
     def _start_in_child(self) -> None:
-        # What the parent has queued or open, the parent writes.
+        # What the parent has queued or open, the parent writes, also where the child's copy of it
+        # ends: as by `sys.exit()` in a child that was forked within a `with`.
+        self._of_parent = self._of_parent | self._open.keys()
         self._sign.leave_to_parent()
         self._start()
 
@@ -118,10 +121,13 @@ class RunFileProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue an ended span for the next flush."""
-        if span.context is None or not span.context.trace_flags.sampled:
-            return
-        self._open.pop(span.context.span_id, None)
-        self._put(span)
+        with guarded("keeping a span"):
+            context = span.context
+            if context is None or not context.trace_flags.sampled:
+                return
+            if context.span_id not in self._of_parent:
+                self._open.pop(context.span_id, None)
+                self._put(span)
 
     def queue_changed(self, change: QueueChange) -> None:
         """Queue a change of the application's task queue for the next flush."""
@@ -179,12 +185,14 @@ class RunFileProcessor(SpanProcessor):
                 return False
             try:
                 self._flush()
-        finally:
-            self._flushing.release()
+            finally:
+                self._flushing.release()
         return True
 
     def shutdown(self) -> None:
         """Write everything, end what is open, and stop; later spans are dropped and counted."""
+        if self._stopped:
+            return
         self.force_flush(_SHUTDOWN_MS)
         left_open = dict(self._open)
         self._stopped = True

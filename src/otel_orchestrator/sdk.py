@@ -59,16 +59,11 @@ class _Remote:
         self.ended = threading.Event()
         self._end = end
         self._ending = ending
-        self._thread: threading.Thread | None = None
-        self.start()
+        self._start()
+        os.register_at_fork(after_in_child=self._start)
 
-    def start(self) -> None:
-        """Start the thread; in a forked child, which has none, once more."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(
-                target=self._run, name="otel-orchestrator-shutdown", daemon=True
-            )
-            self._thread.start()
+    def _start(self) -> None:
+        threading.Thread(target=self._run, name="otel-orchestrator-shutdown", daemon=True).start()
 
     def _run(self) -> None:
         self._ending.wait()
@@ -218,14 +213,18 @@ def configure(
     metrics.use_provider(None)
     totals.register()
     _configured = made
+    _shut_down_at_the_end()
+
+
+def _shut_down_at_the_end() -> None:
     atexit.register(shutdown)
-    multiprocessing.util.register_after_fork(made, _end_with_worker)
-
-
-def _end_with_worker(made: _Configured) -> None:
     # A worker of multiprocessing, as in a process pool, ends by os._exit: that passes over atexit.
-    for remote in made.remote:
-        remote.start()
+    multiprocessing.util.register_after_fork(shutdown, _shut_down_with_worker)
+    if multiprocessing.parent_process() is not None:
+        _shut_down_with_worker(None)
+
+
+def _shut_down_with_worker(_: object) -> None:
     multiprocessing.util.Finalize(None, shutdown, exitpriority=-1)
 
 
