@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from . import redaction, semconv
 from ._guard import guarded, logger
+from .delivery import answers
 from .errors import OrchestratorError
 from .semconv import Attr
 
@@ -126,13 +127,17 @@ def span_exporter(signal: Signal, split_services: SplitServices | None = None) -
     if signal.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        inner = OTLPSpanExporter()
+        inner = answers.hearing_grpc(OTLPSpanExporter)()
     else:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
             OTLPSpanExporter as HttpSpanExporter,
         )
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+            ExportTraceServiceResponse,
+        )
 
         inner = HttpSpanExporter()
+        answers.hear_http(inner, ExportTraceServiceResponse)
     inner = _WatchedSpanExporter(inner, _watch(signal.shown))
     if split_services is not None:
         inner = _SplittingSpanExporter(inner, split_services)
@@ -151,13 +156,17 @@ def metric_exporter(signal: Signal) -> MetricExporter:
     if signal.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 
-        inner = OTLPMetricExporter(preferred_temporality=temporality)
+        inner = answers.hearing_grpc(OTLPMetricExporter)(preferred_temporality=temporality)
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import (
             OTLPMetricExporter as HttpMetricExporter,
         )
+        from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+            ExportMetricsServiceResponse,
+        )
 
         inner = HttpMetricExporter(preferred_temporality=temporality)
+        answers.hear_http(inner, ExportMetricsServiceResponse)
     return _WatchedMetricExporter(inner, _watch(signal.shown))
 
 
@@ -170,20 +179,21 @@ def metric_reader(exporter: MetricExporter) -> PeriodicExportingMetricReader:
 
 
 class _Watch:
-    """Says once that an endpoint does not answer, and once that it does again."""
+    """Says once that an endpoint does not answer, and once that it does again, for all signals."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
-        self.is_down = False
+        self._down: set[str] = set()
         self._lock = threading.Lock()
 
-    def note(self, ok: bool) -> None:
+    def note(self, signal: str, ok: bool) -> None:
         with self._lock:
-            changed = ok == self.is_down
-            self.is_down = not ok
-        if not changed:
+            was_down = bool(self._down)
+            (self._down.discard if ok else self._down.add)(signal)
+            is_down = bool(self._down)
+        if is_down == was_down:
             return
-        if ok:
+        if not is_down:
             logger.warning("%s takes telemetry again", self.endpoint)
         else:
             logger.warning(
@@ -230,7 +240,7 @@ class _WatchedSpanExporter(SpanExporter):
             result = SpanExportResult.FAILURE
         finally:
             _quiet.sending = False
-        self._watch.note(result is SpanExportResult.SUCCESS)
+        self._watch.note("traces", result is SpanExportResult.SUCCESS)
         return result
 
     def shutdown(self) -> None:
@@ -310,7 +320,8 @@ class _WatchedMetricExporter(MetricExporter):
             result = MetricExportResult.FAILURE
         finally:
             _quiet.sending = False
-        self._watch.note(result is MetricExportResult.SUCCESS)
+        if answers.is_served():
+            self._watch.note("metrics", result is MetricExportResult.SUCCESS)
         return result
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:

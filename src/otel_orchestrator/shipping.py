@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .delivery.closing import close_dead
 from .delivery.ledger import Ledger, Sent, open_ledger, owed_to
 from .delivery.metric_exporter import export_metrics, metrics_of, send_stored_metrics
-from .delivery.sending import NOTHING, UnreachableError, send_stored
+from .delivery.sending import NOTHING, NotServedError, UnreachableError, send_stored
 from .errors import OrchestratorError
 from .otlp import Signal, metric_exporter, span_exporter, split_services_from
 
@@ -66,12 +67,12 @@ class Shipper:
         Args:
             run_file: which.
             progress: called with the bytes that the endpoint has, after each batch.
-            again: send everything, whatever was acknowledged.
+            again: send every span, whatever was acknowledged.
 
         Raises:
             OrchestratorError: the endpoint takes nothing, or the file cannot be sent from.
         """
-        count = 0
+        count, what = 0, "spans"
         close_dead(run_file.parent)
 
         def note(sent: Sent, spans: int) -> None:
@@ -88,11 +89,12 @@ class Shipper:
                 sent = send_stored(
                     ledger, run_file, self.endpoint, self._exporter, end=end, progress=note
                 )
+                what = "metrics"
                 self._ship_metrics(ledger, run_file)
         except UnreachableError:
             raise OrchestratorError(
-                f"{self.endpoint} does not take the spans of {run_file.stem}; {count} were sent."
-                " The next try sends the others only. Is that an OTLP endpoint, and of this"
+                f"{self.endpoint} does not take the {what} of {run_file.stem}; {count} spans were"
+                " sent. The next try sends the others only. Is that an OTLP endpoint, and of this"
                 " protocol (grpc is usually port 4317, http/protobuf 4318)?"
             ) from None
         except BlockingIOError:
@@ -113,7 +115,10 @@ class Shipper:
             return
         name = metrics_of(signal.shown)
         if ledger.sent_to(name) is not None:  # else its metrics were sent when they were made
-            send_stored_metrics(ledger, run_file, name, lambda data: export_metrics(exporter, data))
+            with suppress(NotServedError):  # they stay owed, to an endpoint that may serve them yet
+                send_stored_metrics(
+                    ledger, run_file, name, lambda data: export_metrics(exporter, data)
+                )
 
     def close(self) -> None:
         """End the connections."""

@@ -14,7 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -30,6 +34,8 @@ class Receiver:
     Attributes:
         port: of 127.0.0.1.
         answer: the status for a request with these spans; 200 takes them.
+        rejects: how many of these spans are refused, of a request that is taken.
+        metrics_status: the answer to metrics; 200 takes them.
         answered: called with the spans of a request once it was answered.
         taken: spans in the order in which they were taken.
         requests: how many spans each request had, whatever the answer.
@@ -40,6 +46,8 @@ class Receiver:
 
     port: int = 0
     answer: Callable[[list[Span]], int] = lambda spans: 200
+    rejects: Callable[[list[Span]], int] = lambda spans: 0
+    metrics_status: int = 200
     answered: Callable[[list[Span]], None] = lambda spans: None
     taken: list[Span] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
@@ -99,6 +107,8 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
         return status
 
     def take_metrics(body: bytes) -> int:
+        if receiver.metrics_status != 200:
+            return receiver.metrics_status
         request = ExportMetricsServiceRequest.FromString(body)
         for block in request.resource_metrics:
             for scope in block.scope_metrics:
@@ -117,18 +127,22 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
                 self.reply(take_metrics(body))
             else:
                 spans = spans_in(body)
-                self.reply(take_spans(spans))
+                self.reply(take_spans(spans), receiver.rejects(spans))
                 receiver.answered(spans)
 
-        def reply(self, status: int) -> None:
+        def reply(self, status: int, rejected: int = 0) -> None:
             self.close_connection = status <= 0
+            partial = ExportTracePartialSuccess(rejected_spans=rejected)
+            answer = ExportTraceServiceResponse(partial_success=partial).SerializeToString()
+            content = answer if rejected and status == 200 else b""
             try:
                 if status == GARBAGE:
                     self.wfile.write(b"\x00\xff no HTTP at all\r\n\r\n")
                 elif status > 0:
                     self.send_response(status)
-                    self.send_header("Content-Length", "0")
+                    self.send_header("Content-Length", f"{len(content)}")
                     self.end_headers()
+                    self.wfile.write(content)
             except OSError:
                 self.close_connection = True  # the sender was killed while it waited
 

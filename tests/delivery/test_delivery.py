@@ -192,7 +192,7 @@ def test_ship_sends_a_run_and_a_second_try_only_what_was_not_acknowledged(tmp_pa
         first = len(receiver.taken)
         assert code == 2
         assert 0 < first < 1301
-        assert f"{first} were sent. The next try sends the others only" in said
+        assert f"{first} spans were sent. The next try sends the others only" in said
         receiver.answer = lambda spans: 200
         code, said = ship(tmp_path, list_runs(tmp_path)[0].id, to=receiver)
     assert code == 0

@@ -112,3 +112,45 @@ def test_stored_metrics_are_read_back_as_they_were_written(tmp_path: Path) -> No
     assert second is not None and second[1] is not None
     assert second[0] == size
     assert encode_metrics(second[1]).to_dict() == written
+
+
+def test_an_endpoint_that_serves_no_metrics_is_no_outage(tmp_path: Path) -> None:
+    """Jaeger alone is such a one: it takes spans, and answers 404 to metrics."""
+    receiver = with_metrics(Receiver(metrics_status=404))
+    code = """
+        import time
+        otel.configure()
+        for _ in range(3):
+            with otel.run("r"), otel.node("n"):
+                pass
+            time.sleep(0.5)
+        """
+    with receiving(receiver):
+        program = started(code, tmp_path, receiver, OTEL_METRIC_EXPORT_INTERVAL="200")
+        _, errors = program.communicate(timeout=30)
+        assert len(receiver.taken) == 6
+        assert errors.count("takes no metrics at all: none are sent there") == 1, errors
+        assert len(errors.splitlines()) == 1, errors
+        assert '"unsent"' not in "".join(path.read_text() for path in tmp_path.glob("*.jsonl"))
+        code_, said = ship(tmp_path, to=receiver)
+        assert code_ == 0, said
+
+
+def test_ship_names_what_was_not_taken(tmp_path: Path) -> None:
+    receiver = with_metrics(Receiver())
+    with receiving(receiver):
+        pass
+    ran(
+        """
+        otel.configure()
+        with otel.run("r"), otel.node("n"):
+            pass
+        """,
+        tmp_path,
+        receiver,
+    )
+    receiver.metrics_status = 503
+    with receiving(receiver):
+        code, said = ship(tmp_path, to=receiver)
+    assert code == 2
+    assert "does not take the metrics of" in said

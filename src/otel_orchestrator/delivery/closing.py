@@ -121,11 +121,12 @@ def _close(run_file: Path, seen_ns: int) -> None:
             return
         end_ns = max(seen_ns, found.last_ns)
         closing = list(_closing(file, found.noted_at, end_ns))
-    data = b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in closing)
+    lines = [json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in closing]
+    data = b"".join([b"\n", *lines] if found.is_torn else lines)
     descriptor = os.open(run_file, os.O_WRONLY | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
-        if os.write(descriptor, (b"\n" if found.is_torn else b"") + data) < len(data):
+        if os.write(descriptor, data) < len(data):
             os.ftruncate(descriptor, size)  # a full disk: the next one tries again
             raise OSError(28, "No space left on device")
     finally:

@@ -49,7 +49,8 @@ class Sent:
 class Ledger:
     """An open and locked ledger, as `open_ledger` gives it."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
         self._descriptor = descriptor
         self._all = _parse(_content(descriptor))
 
@@ -65,13 +66,26 @@ class Ledger:
         """
         self._all[endpoint] = sent
         size = os.fstat(self._descriptor).st_size
-        lines = [_line(endpoint, sent)]
-        if size > _LONGEST:
-            size, lines = 0, [_line(to, has) for to, has in self._all.items()]
-            os.ftruncate(self._descriptor, 0)
-        data = "".join(lines).encode()
+        data = _line(endpoint, sent).encode()
         if os.write(self._descriptor, data) < len(data):  # a full disk: leave no half line behind
             os.ftruncate(self._descriptor, size)
+        elif size > _LONGEST:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        # Another file takes its name, so that a kill in between leaves the long one as it is.
+        short = self._path.with_suffix(f"{SUFFIX}-{os.getpid()}")
+        descriptor = open_file(short, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
+        try:
+            _lock(descriptor, patience_s=0)
+            data = "".join(_line(to, has) for to, has in self._all.items()).encode()
+            if os.write(descriptor, data) == len(data):
+                short.replace(self._path)
+                os.dup2(descriptor, self._descriptor)
+            else:
+                short.unlink()
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -86,12 +100,27 @@ def open_ledger(run_file: Path, patience_s: float = 0.5) -> Iterator[Ledger]:
         BlockingIOError: somebody else is still sending it then.
         OSError: it cannot be opened.
     """
-    descriptor = open_file(path_of(run_file), os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    path = path_of(run_file)
+    descriptor = _open_locked(path, patience_s)
     try:
-        _lock(descriptor, patience_s)
-        yield Ledger(descriptor)
+        yield Ledger(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _open_locked(path: Path, patience_s: float) -> int:
+    while True:
+        descriptor = open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        try:
+            _lock(descriptor, patience_s)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:  # taken away meanwhile, with its run file
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # a shorter one has taken its place meanwhile
 
 
 def _lock(descriptor: int, patience_s: float) -> None:

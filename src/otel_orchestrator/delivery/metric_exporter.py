@@ -14,17 +14,19 @@ from typing import Any, Final
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
-from .._guard import guarded, log_once_a_minute
+from .._guard import guarded, log_once_a_minute, logger
+from . import answers
 from .ledger import Ledger, Sent, open_ledger, owed_to
-from .sending import NOTHING, UnreachableError
+from .sending import NOTHING, NotServedError, UnreachableError
 from .stored_metrics import read_metrics
 
 _EMPTY: Final = MetricsData([])
+_SUFFIX: Final = " (metrics)"
 
 
 def metrics_of(endpoint: str) -> str:
     """Return the name that ledgers have for an endpoint's metrics."""
-    return f"{endpoint} (metrics)"
+    return f"{endpoint}{_SUFFIX}"
 
 
 class StoringMetricExporter(MetricExporter):
@@ -58,6 +60,7 @@ class StoringMetricExporter(MetricExporter):
         self._is_ending = is_ending
         self._owed: set[Path] | None = None  # run files; None before the first look
         self._is_down = False
+        self._is_served = True
         self._in_flight: MetricsData | None = None
 
     def export(
@@ -66,10 +69,14 @@ class StoringMetricExporter(MetricExporter):
         """Send metrics, or keep them; what is kept counts as taken."""
         if self._owed is None:
             self._owed = _owed_in(self._folder, self._name)
-        if not self._owed:
+        if not self._owed or not self._is_served:
             self._in_flight = metrics_data
             try:
                 self._send(metrics_data)
+                self._is_served = True
+                return MetricExportResult.SUCCESS
+            except NotServedError:
+                self._say_not_served()
                 return MetricExportResult.SUCCESS
             except UnreachableError:
                 self._is_down = True
@@ -81,6 +88,16 @@ class StoringMetricExporter(MetricExporter):
         if not (self._is_down and self._is_ending()):
             self._send_stored(self._owed)
         return MetricExportResult.SUCCESS
+
+    def _say_not_served(self) -> None:
+        if self._is_served:
+            logger.warning(
+                "%s takes no metrics at all: none are sent there. Set"
+                " OTEL_EXPORTER_OTLP_METRICS_ENDPOINT to where they are to go, or"
+                " OTEL_METRICS_EXPORTER=none",
+                self._name.removesuffix(_SUFFIX),
+            )
+        self._is_served = False
 
     def keep_in_flight(self) -> None:
         """Keep what is being sent: the process ends before the endpoint has answered."""
@@ -111,6 +128,8 @@ class StoringMetricExporter(MetricExporter):
                         send_stored_metrics(ledger, run_file, self._name, self._send)
                         run_files.discard(run_file)
                 self._is_down = False
+            except NotServedError:
+                self._say_not_served()
             except UnreachableError:
                 self._is_down = True
             except OSError as error:
@@ -159,12 +178,14 @@ def export_metrics(exporter: MetricExporter, metrics_data: MetricsData) -> int:
     """Export metrics; return 1 if the endpoint refuses just these, else 0.
 
     Raises:
+        NotServedError: it takes no metrics, and says so.
         UnreachableError: it takes nothing at all.
     """
+    answers.forget()
     if exporter.export(metrics_data) is MetricExportResult.SUCCESS:
         return 0
     if exporter.export(_EMPTY) is not MetricExportResult.SUCCESS:
-        raise UnreachableError
+        raise UnreachableError if answers.is_served() else NotServedError
     return 0 if exporter.export(metrics_data) is MetricExportResult.SUCCESS else 1
 
 

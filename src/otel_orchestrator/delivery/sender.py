@@ -22,12 +22,13 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from .._guard import guarded, log_once_a_minute
 from .closing import close_dead
 from .ledger import Sent, open_ledger, owed_to
-from .sending import NOTHING, UnreachableError, export, send_stored
+from .sending import NOTHING, UnreachableError, count_unsent, export, send_stored
 from .stored import SPANS_AT_ONCE, Batch
 
 _HELD_AT_MOST: Final = 10_000  # spans in memory; more are read from the files again
 _SOONEST_S: Final = 1.0
 _LATEST_S: Final = 30.0
+_LAST_WORDS_S: Final = 30.0  # for a caller of `shutdown` that sets no bound of its own
 
 
 @dataclass(slots=True)
@@ -76,8 +77,9 @@ class Sender(SpanProcessor):
     def _start(self) -> None:
         self._lock = threading.Lock()
         self._owed: dict[Path, _Owed] = {}
-        self._unstored: deque[ReadableSpan] = deque(maxlen=_HELD_AT_MOST)
+        self._unstored: deque[ReadableSpan] = deque()
         self._held = 0
+        self._dropped = 0
         self._wake = threading.Event()
         self._is_stopping = False
         self._is_behind = False  # there is more to send, so try again soon
@@ -120,17 +122,36 @@ class Sender(SpanProcessor):
         """Take spans that no run file has room for: they are sent if possible, but kept nowhere."""
         with self._lock:
             self._unstored.extend(spans)
+            self._bound_unstored()
         self._go()
+
+    def _bound_unstored(self, at_most: int = _HELD_AT_MOST) -> None:
+        too_many = len(self._unstored) - at_most
+        if too_many <= 0:
+            return
+        for _ in range(too_many):
+            self._unstored.popleft()
+        self._dropped += too_many
+        log_once_a_minute(
+            "spans dropped",
+            "%d spans are lost so far: no run file has room for them, and %s does not take them",
+            self._dropped,
+            self._endpoint,
+        )
 
     def removed(self, run_file: Path) -> None:
         """Count what is lost with a run file that has to make room for newer ones."""
         if owed_to(run_file).get(self._endpoint):
+            lost = count_unsent(run_file, self._endpoint)
+            self._dropped += lost
             log_once_a_minute(
                 "removed before it was sent",
-                "%s was removed before %s took all of it: more runs than configure(keep_runs=...)"
-                " allows are waiting",
+                "%s was removed before %s took all of it, %d spans: more runs than"
+                " configure(keep_runs=...) allows are waiting; %d spans are lost so far",
                 run_file.name,
                 self._endpoint,
+                lost,
+                self._dropped,
             )
         with self._lock:
             self._forget(run_file)
@@ -161,7 +182,7 @@ class Sender(SpanProcessor):
         self._is_stopping = True
         self._wake.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_LAST_WORDS_S)
 
     def unsent(self) -> int:
         """Return how many spans of this process are not sent."""
@@ -184,6 +205,8 @@ class Sender(SpanProcessor):
                 self._send_all(exporter)
             pause_s = min(_LATEST_S, 2 * pause_s) if self._is_down else _SOONEST_S
         exporter.shutdown()
+        with self._lock:
+            self._bound_unstored(at_most=0)
 
     def _take_over(self) -> None:
         close_dead(self._folder)
@@ -223,6 +246,7 @@ class Sender(SpanProcessor):
             except UnreachableError:
                 with self._lock:
                     self._unstored.extendleft(reversed(spans))
+                    self._bound_unstored()
                 raise
 
     def _send(self, exporter: SpanExporter, run_file: Path) -> None:
@@ -233,6 +257,14 @@ class Sender(SpanProcessor):
             end = owed.end
 
         def progress(sent: Sent, spans: int) -> None:
+            if sent.refused > owed.sent.refused:
+                log_once_a_minute(
+                    "spans refused",
+                    "%s refuses %d spans of %s for good",
+                    self._endpoint,
+                    sent.refused,
+                    run_file.name,
+                )
             owed.sent, owed.spans = sent, max(0, owed.spans - spans)
 
         try:
@@ -262,6 +294,7 @@ class Sender(SpanProcessor):
         with self._lock:
             spans = [span for batch in owed.held for span in batch.spans]
             self._unstored.extend(spans)
+            self._bound_unstored()
             self._forget(run_file)
         if owed.spans > len(spans):
             log_once_a_minute(

@@ -11,7 +11,8 @@ from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from .ledger import Ledger, Sent
+from . import answers
+from .ledger import Ledger, Sent, open_ledger
 from .stored import Batch, read_batch
 
 NOTHING: Final = Sent()
@@ -19,6 +20,10 @@ NOTHING: Final = Sent()
 
 class UnreachableError(Exception):
     """The endpoint takes nothing now, whatever it is."""
+
+
+class NotServedError(UnreachableError):
+    """The endpoint says that it never takes such a signal."""
 
 
 def send_stored(
@@ -74,13 +79,15 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
     an empty batch is sent after a failure: if that is taken, it is the batch.
 
     Returns:
-        How many spans the endpoint refuses even one by one.
+        How many spans the endpoint refuses even one by one, or says that it has refused.
 
     Raises:
         UnreachableError: it does not even take an empty batch.
     """
-    if not spans or _is_taken(exporter, spans):
+    if not spans:
         return 0
+    if _is_taken(exporter, spans):
+        return min(answers.rejected(), len(spans))
     if not _is_taken(exporter, ()):
         raise UnreachableError
     if len(spans) == 1:
@@ -89,11 +96,23 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
     return export(exporter, spans[:middle]) + export(exporter, spans[middle:])
 
 
+def count_unsent(run_file: Path, endpoint: str) -> int:
+    """Return how many spans of a run file an endpoint does not have; 0 if it cannot be read."""
+    count = 0
+    with suppress(OSError), open_ledger(run_file, patience_s=0) as ledger:
+        start = (ledger.sent_to(endpoint) or NOTHING).bytes
+        end = run_file.stat().st_size
+        while (batch := read_batch(run_file, start, end)) is not None:
+            count, start = count + len(batch.spans), batch.end
+    return count
+
+
 _UNTRACED: Final = context_api._SUPPRESS_INSTRUMENTATION_KEY
 
 
 def _is_taken(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> bool:
     # As OpenTelemetry's own batch processor does: sending spans must not make any.
+    answers.forget()
     token = context_api.attach(context_api.set_value(_UNTRACED, True))
     try:
         return exporter.export(spans) is SpanExportResult.SUCCESS

@@ -1,0 +1,114 @@
+"""What an OTLP endpoint answers, which OpenTelemetry's exporters keep to themselves.
+
+They say success or failure. But an endpoint may take a request and refuse a part of it
+(`partial_success` in the OTLP specification), and one that does not serve a signal at all, as
+Jaeger does not serve metrics, is not one that is down. What was heard is kept for each thread,
+until `forget()`. Where an exporter is built otherwise than here assumed, nothing is heard.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final, TypeVar
+
+from .._guard import guarded
+
+_NOT_SERVED: Final = (404, 501)
+_Exporter = TypeVar("_Exporter")
+
+
+class _Heard(threading.local):
+    rejected = 0
+    is_served = True
+
+
+_heard: Final = _Heard()
+
+
+def forget() -> None:
+    """Forget what was heard: a new request begins."""
+    _heard.rejected, _heard.is_served = 0, True
+
+
+def rejected() -> int:
+    """Return how many spans or points the endpoint refused of what it took."""
+    return _heard.rejected
+
+
+def is_served() -> bool:
+    """Return whether the endpoint serves the signal, as far as it said so."""
+    return _heard.is_served
+
+
+def hearing_grpc(kind: type[_Exporter]) -> type[_Exporter]:
+    """Return an OTLP/gRPC exporter's class, made to hear."""
+
+    class Hearing(kind):  # type: ignore[valid-type, misc]
+        # A property, because the exporter makes its client anew after an outage.
+        @property
+        def _client(self) -> Any:
+            return self.__dict__.get("heard_client")
+
+        @_client.setter
+        def _client(self, client: Any) -> None:
+            self.__dict__["heard_client"] = None if client is None else _HearingStub(client)
+
+    return Hearing
+
+
+class _HearingStub:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def Export(self, **request: Any) -> Any:  # noqa: N802 - gRPC's name
+        try:
+            answer = self._inner.Export(**request)
+        except Exception as error:
+            with guarded("hearing what an endpoint refuses"):
+                code: Any = getattr(error, "code", None)
+                if code is not None and code().name == "UNIMPLEMENTED":
+                    _heard.is_served = False
+            raise
+        _hear(answer)
+        return answer
+
+
+def hear_http(exporter: Any, answer_type: Any) -> None:
+    """Make an OTLP/HTTP exporter hear; `answer_type` is the message that its endpoint answers."""
+    client: Any = getattr(exporter, "_client", None)
+    if hasattr(client, "_transport"):
+        client._transport = _HearingTransport(client._transport, answer_type)
+
+
+class _HearingTransport:
+    def __init__(self, inner: Any, answer_type: Any) -> None:
+        self._inner = inner
+        self._answer_type = answer_type
+
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        result = self._inner.request(*arguments, **options)
+        with guarded("hearing what an endpoint answers"):
+            if result.status_code in _NOT_SERVED:
+                _heard.is_served = False
+            elif result.status_code == 200:
+                self._hear(result.content())
+        return result
+
+    def _hear(self, content: bytes) -> None:
+        answer = self._answer_type()
+        try:
+            answer.ParseFromString(content)
+        except Exception:  # not OTLP, which is the exporter's business
+            return
+        _hear(answer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _hear(answer: Any) -> None:
+    with guarded("hearing what an endpoint refuses"):
+        said = answer.partial_success
+        _heard.rejected += max(
+            0, getattr(said, "rejected_spans", 0) or getattr(said, "rejected_data_points", 0)
+        )

@@ -1,0 +1,124 @@
+"""What an endpoint refuses, and what nobody has room for, is counted and said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from otel_orchestrator.delivery.ledger import Sent, open_ledger, owed_to, path_of
+
+from .receiver import Receiver, receiving
+from .test_delivery import ran, started, stored
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def two_of_many(spans: list[Span]) -> int:
+    return 2 if len(spans) > 2 else 0
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_what_is_refused_of_a_batch_that_is_taken_is_counted(tmp_path: Path, protocol: str) -> None:
+    code = """
+        otel.configure()
+        with otel.run("r"):
+            for _ in range(4):
+                with otel.node("n"):
+                    pass
+        """
+    with (
+        receiving(Receiver(rejects=two_of_many)) as receiver,
+        grpc_receiving(two_of_many) as endpoint,
+    ):
+        more = (
+            {}
+            if protocol != "grpc"
+            else {
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            }
+        )
+        _, errors = started(code, tmp_path, receiver, **more).communicate(timeout=30)
+    assert "refuses 2 spans of" in errors
+    (ledger,) = (
+        path for path in tmp_path.glob("*.sent") if '"count":3,"refused":2' in path.read_text()
+    )
+    assert owed_to(ledger.with_suffix(".jsonl")) == {}
+
+
+@contextmanager
+def grpc_receiving(rejects: Callable[[list[Span]], int]) -> Iterator[str]:
+    """Take spans over gRPC, and refuse some of them; yields the endpoint."""
+
+    class Traces(TraceServiceServicer):
+        def Export(self, request: Any, context: Any) -> ExportTraceServiceResponse:
+            scopes = [s for block in request.resource_spans for s in block.scope_spans]
+            rejected = rejects([span for scope in scopes for span in scope.spans])
+            partial = ExportTracePartialSuccess(rejected_spans=rejected)
+            return ExportTraceServiceResponse(partial_success=partial)
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    add_TraceServiceServicer_to_server(Traces(), server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop(None)
+
+
+def test_spans_that_nobody_has_room_for_are_dropped_oldest_first_and_counted(
+    tmp_path: Path,
+) -> None:
+    with receiving(Receiver(answer=lambda _spans: 503)) as receiver:
+        errors = ran(
+            """
+            otel.configure(max_run_file_bytes=20_000)
+            with otel.run("r"):
+                for _ in range(10_500):
+                    with otel.node("n"):
+                        pass
+            otel.shutdown(20)
+            """,
+            tmp_path,
+            receiver,
+        )
+    kept = sum(stored(tmp_path).values())
+    lost = [int(n) for n in re.findall(r"(\d+) spans are lost so far", errors)]
+    assert lost, errors
+    assert max(lost) <= 10_501 - kept
+
+
+def test_a_ledger_that_has_grown_long_is_made_short_and_never_empty(tmp_path: Path) -> None:
+    run_file = tmp_path / "r.jsonl"
+    run_file.write_text("x" * 10_000)
+    longest = 0
+    with open_ledger(run_file) as ledger:
+        ledger.note("other", Sent(7, 1))
+        for i in range(2000):
+            ledger.note("http://localhost:4317", Sent(i, i))
+            content = path_of(run_file).read_text()
+            assert '"other"' in content and f'"bytes":{i},' in content
+            longest = max(longest, len(content))
+        with pytest.raises(BlockingIOError), open_ledger(run_file, patience_s=0):
+            pass
+    assert longest < 100_000
+    assert owed_to(run_file) == {"other": 9_993, "http://localhost:4317": 8_001}
+    assert [path.name for path in tmp_path.iterdir()].count("r.sent") == 1
+    assert len(list(tmp_path.iterdir())) == 2
