@@ -86,6 +86,8 @@ def check_stack(addresses: Addresses) -> Iterator[Check]:
         yield from _check_jaeger(addresses.jaeger, trace_id)
     if addresses.prometheus is not None:
         yield from _check_prometheus(addresses.prometheus, metrics)
+        if addresses.grafana is None:
+            yield _check_alerts(addresses.prometheus)
     if addresses.grafana is not None:
         yield from _check_grafana(addresses.grafana)
 
@@ -193,9 +195,13 @@ def _check_jaeger(url: str, trace_id: str | None) -> Iterator[Check]:
             "colours",
             "warning",
             "work and waiting have one colour in Jaeger",
-            "Use collector/otel-collector.yaml, or its processors transform/rehome and"
-            " groupbyattrs/rehome; without a Collector configure(split_services='state')",
+            f"Use collector/otel-collector.yaml, or its processors {', '.join(SPLITTING)};"
+            " without a Collector configure(split_services='state')",
         )
+
+
+# The Collector's processors, in collector/otel-collector.yaml, that make services of states.
+SPLITTING: Final = ("transform/split", "groupbyattrs/split", "transform/shown")
 
 
 def _resources_of(found: Any) -> Iterator[Mapping[str, str]]:
@@ -276,9 +282,7 @@ def _check_flags(url: str, flags: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _check_rules(url: str) -> Iterator[Check]:
-    rules = _get(f"{url}/api/v1/rules")
-    names = set() if isinstance(rules, _Problem) else set(_rule_names(rules))
-    if RECORDED_RULE in names:
+    if RECORDED_RULE in _rule_names(_get(f"{url}/api/v1/rules")):
         yield Check("rules", "ok", "the recording rules are loaded")
     else:
         yield Check(
@@ -289,14 +293,24 @@ def _check_rules(url: str) -> Iterator[Check]:
         )
 
 
+def _check_alerts(url: str) -> Check:
+    if ALERT_RULE in _rule_names(_get(f"{url}/api/v1/rules")):
+        return Check("alerts", "ok", "Prometheus has the alert rules")
+    return Check(
+        "alerts",
+        "warning",
+        f"no Grafana, and Prometheus has no {ALERT_RULE}: nothing alerts",
+        "Add collector/rules/alerts.yml to rule_files, with an Alertmanager; or use Grafana",
+    )
+
+
 RECORDED_RULE: Final = "service_model:llm_latency_seconds:p95_5m"
 ALERT_RULE: Final = "LlmLatencyHigh"
 
 
-def _rule_names(rules: Any) -> Iterator[str]:
-    for group in rules.get("data", {}).get("groups", ()):
-        for rule in group.get("rules", ()):
-            yield str(rule.get("name"))
+def _rule_names(rules: Any) -> set[str]:
+    groups = () if isinstance(rules, _Problem) else rules.get("data", {}).get("groups", ())
+    return {str(rule.get("name")) for group in groups for rule in group.get("rules", ())}
 
 
 def _value(url: str, query: str) -> float:
@@ -324,7 +338,7 @@ def _check_grafana(url: str) -> Iterator[Check]:
     rules = _get(f"{url}/api/prometheus/grafana/api/v1/rules")
     if isinstance(rules, _Problem):
         yield Check("alerts", "warning", f"whether alerts are loaded cannot be seen: {rules.told}")
-    elif ALERT_RULE in set(_rule_names(rules)):
+    elif ALERT_RULE in _rule_names(rules):
         yield Check("alerts", "ok", "the alert rules are loaded")
     else:
         yield Check(
@@ -350,7 +364,8 @@ def _is_set(variable: str) -> bool:
         lines = Path(".env").read_text().splitlines()
     except OSError:
         return False
-    return any(line.partition("=")[0].strip() == variable for line in lines)
+    pairs = (line.partition("=") for line in lines)
+    return any(name.strip() == variable and value.strip("\"' ") for name, _, value in pairs)
 
 
 # --- HTTP ---

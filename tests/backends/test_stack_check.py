@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
-from otel_orchestrator.stack_check import ALERT_RULE, RECORDED_RULE
+from otel_orchestrator.stack_check import ALERT_RULE, RECORDED_RULE, SPLITTING
 
-from .processes import JAEGER_MEMORY, RULES, free_ports, jaeger
+from .grafana import grafana
+from .processes import JAEGER_MEMORY, OTEL_COLLECTOR, RULES, free_ports, jaeger
 from .stack import Binaries, Stack, stack
 
 pytestmark = pytest.mark.timeout(180)
@@ -25,13 +27,14 @@ def up(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
-def check(*arguments: str, **environment: str) -> tuple[int, str]:
+def check(*arguments: str, cwd: Path | None = None, **environment: str) -> tuple[int, str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "ALERT_"))}
     done = subprocess.run(
         [sys.executable, "-m", "otel_orchestrator.cli", "stack", "check", *arguments],
         capture_output=True,
         text=True,
         env={**clean, **environment},
+        cwd=cwd,
         timeout=120,
     )
     return done.returncode, done.stdout + done.stderr
@@ -60,7 +63,48 @@ def test_all_is_well_with_the_shipped_files(up: Stack) -> None:
             ("Prometheus", "ok"),
             ("rules", "ok"),
             ("metrics", "ok"),
+            ("alerts", "warning"),  # the shipped Prometheus leaves them to Grafana
         }
+
+
+@pytest.mark.parametrize(
+    ("rules", "webhook", "told"),
+    [
+        ([ALERT_RULE], "https://example.com", [("ok", "the alert rules are loaded")]),
+        ([], "https://example.com", [("failed", f"not loaded: there is no {ALERT_RULE}")]),
+        (
+            [ALERT_RULE],
+            "",
+            [("ok", "the alert rules are loaded"), ("warning", "ALERT_WEBHOOK_URL is not set")],
+        ),
+    ],
+)
+def test_alerts_are_loaded_and_reach_somebody(
+    up: Stack, tmp_path: Path, rules: list[str], webhook: str, told: list[tuple[str, str]]
+) -> None:
+    (tmp_path / ".env").write_text(f"ALERT_WEBHOOK_URL={webhook}\n")
+    with grafana(rules) as url:
+        where = addresses(up, jaeger="none", prometheus="none", grafana=url)
+        code, said = check(*where, "--format", "json", cwd=tmp_path)
+    alerts = [
+        (c["standing"], c["told"]) for c in json.loads(said)["checks"] if c["part"] == "alerts"
+    ]
+    assert [standing for standing, _ in alerts] == [standing for standing, _ in told]
+    for (_, seen), (_, expected) in zip(alerts, told, strict=True):
+        assert expected in seen
+    assert code == any(standing == "failed" for standing, _ in told)
+
+
+def test_prometheus_may_have_the_alerts(binaries: Binaries, tmp_path: Path) -> None:
+    with stack(binaries, tmp_path, rules=[str(RULES / "alerts.yml")]) as up:
+        code, said = check(*addresses(up, jaeger="none"))
+    assert code == 0, said
+    assert "✓ alerts     Prometheus has the alert rules" in said
+
+
+def test_the_processors_that_it_names_are_the_shipped_ones() -> None:
+    shipped = yaml.safe_load(OTEL_COLLECTOR.read_text())["service"]["pipelines"]
+    assert list(SPLITTING) in [pipeline.get("processors") for pipeline in shipped.values()]
 
 
 def test_text_names_the_part_and_the_fix(up: Stack) -> None:

@@ -19,7 +19,9 @@ import pytest
 
 from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.groups import digests_of, find_group
+from otel_orchestrator.stack_check import ALERT_RULE
 
+from .grafana import grafana
 from .processes import ROOT, RULES
 from .reading import Shown, ids_found, spans_in
 from .seeded import BOARDS, targets
@@ -44,6 +46,11 @@ def commands(step: int) -> str:
     return "\n".join(line[2:] for line in lines if not line.startswith("$ docker"))
 
 
+def told(check: str) -> list[tuple[str, str]]:
+    """Return the mark and the part of each line of `stack check`."""
+    return re.findall(r"^([✓!✗]) (\w+)", check, re.MULTILINE)
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
     """The stack, and where the runs of the page are."""
@@ -51,10 +58,12 @@ class Walk:
     up: Stack
     runs: Path
 
-    def type(self, script: str) -> str:
+    def type(self, script: str, grafana: str = "none") -> str:
         """Type what the page says, where its addresses are those of the stack."""
         up = self.up
-        parts = f"--jaeger {up.jaeger.query_url} --prometheus {up.prometheus.url} --grafana none"
+        parts = (
+            f"--jaeger {up.jaeger.query_url} --prometheus {up.prometheus.url} --grafana {grafana}"
+        )
         script = script.replace("stack check", f"stack check {parts}")
         script = script.replace("http://localhost:4317", up.collector.grpc_endpoint)
         assert "localhost:" not in script
@@ -96,11 +105,11 @@ def first(walk: Walk) -> str:
 
 
 def test_step_1_everything_works(walk: Walk) -> None:
-    found = re.findall(r"^✓ (\w+)", walk.type(commands(1)), re.MULTILINE)
+    with grafana([ALERT_RULE]) as url:
+        found = walk.type(commands(1), grafana=url)
     (shown,) = blocks(1, "text")
-    parts = re.findall(r"^✓ (\w+)", shown, re.MULTILINE)
-    assert len(parts) == 7
-    assert [*found, "Grafana"] == parts
+    assert told(found) == told(shown)
+    assert len(told(shown)) == 9
 
 
 def test_step_2_a_run_ends_with_a_report(walk: Walk, first: str) -> None:
