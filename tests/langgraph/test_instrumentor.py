@@ -113,7 +113,7 @@ def test_a_missing_choke_point_falls_back_to_callbacks_and_says_so_once(
     assert tree(ours) == "\n".join(["invoke_workflow orchestrator\n  node director"] * 2)
     lines = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
     assert len(lines) == 1
-    assert "has moved PregelLoop.tock;" in lines[0]
+    assert "has moved PregelLoop.tock:" in lines[0]
     exported.clear()
     invoke(orchestrator(is_async=False), {"turn": 2, "out": []})
     assert [s.name for s in exported.get_finished_spans()] == ["user director"]

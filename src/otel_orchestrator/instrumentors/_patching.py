@@ -1,11 +1,17 @@
-"""Replace a function of somebody else's class or module, and put the very same one back."""
+"""Replace a function of somebody else's class or module, and put the very same one back.
+
+A library's new version may have moved one: then the others are replaced all the same, and one
+sentence says what has moved, in which version, what is missing for it, and what to do.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from .._guard import guarded, logger
@@ -20,6 +26,75 @@ class Patch:
     ours: Any
     original: Any
     was_inherited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """A function of a library's to stand in for, and what goes missing where it has moved.
+
+    Attributes:
+        owner: its class or module; None where that itself has moved.
+        name: its attribute name, or `Class.name` where there is no owner.
+        replace: makes ours from the original.
+        missing: what is not seen without it, as in "streams have no chunks".
+        leading: its first parameters, which ours relies on.
+    """
+
+    owner: Any
+    name: str
+    replace: Callable[[Any], Any]
+    missing: str
+    leading: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What it is called in the library."""
+        where = getattr(self.owner, "__qualname__", getattr(self.owner, "__name__", None))
+        return self.name if where is None else f"{where}.{self.name}"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the library has it there, with the parameters that ours relies on."""
+        # Its own, and not a base class's that does nothing and that nobody calls any more.
+        if self.name not in getattr(self.owner, "__dict__", ()):
+            return False
+        try:
+            parameters = tuple(inspect.signature(getattr(self.owner, self.name)).parameters)
+        except (TypeError, ValueError):
+            return not self.leading
+        return parameters[: len(self.leading)] == self.leading
+
+
+def patch_all(library: str, seams: Iterable[Seam]) -> tuple[Patch, ...]:
+    """Replace what is there; say what is not.
+
+    Args:
+        library: the distribution that the functions come from, as pip calls it.
+        seams: what to replace.
+    """
+    seams = tuple(seams)
+    moved = [seam for seam in seams if not seam.is_there]
+    if moved:
+        missing = "; ".join(dict.fromkeys(seam.missing for seam in moved))
+        say_moved(library, [seam.label for seam in moved], missing)
+    return tuple(patch(s.owner, s.name, s.replace) for s in seams if s not in moved)
+
+
+def say_moved(library: str, names: Iterable[str], missing: str) -> None:
+    """Say in one sentence what a library's version has moved, and what to do."""
+    try:
+        which = version(library)
+    except PackageNotFoundError:
+        which = platform.python_version()
+    logger.warning(
+        "%s %s has moved %s: %s. All else is traced, and the program is not affected. Upgrade"
+        " otel-orchestrator or pin %s to an older version, and please report it.",
+        library,
+        which,
+        ", ".join(names),
+        missing,
+        library,
+    )
 
 
 class Around:

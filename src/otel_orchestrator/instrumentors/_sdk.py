@@ -23,10 +23,13 @@ from ..attaching import enter, leave
 from ..chat import ChatCall
 from ..semconv import Attr
 from ._following import Following, Step
-from ._patching import Around, Patch, around, patch, unpatch
+from ._patching import Around, Patch, Seam, around, patch_all, unpatch
 from ._prompts import prompt_hash
 from ._providers import forget_llm_options
 
+_REQUEST: Final = ("self", "cast_to", "options")
+_NO_CALLS: Final = "calls of the SDK have no chat spans, only their HTTP requests have"
+_NO_CHUNKS: Final = "some streams tell no chunks and tokens before their end"
 _OPTIONS: Final = 2
 """Where the request's options stand among the arguments of `client.request(cast_to, options)`."""
 _SAMPLING: Final = (
@@ -58,27 +61,41 @@ class Dialect:
 
 
 Dialects = tuple[Dialect, ...]
+Patches = tuple[Patch, ...]
 
 
-def instrument(
-    clients: tuple[Any, Any], streams: tuple[Any, Any], dialects: Dialects
-) -> tuple[Patch, ...]:
-    """Wrap a sync and an async client class and the classes of their streams."""
-    made = []
-    for client in clients:
-        # Sister classes, such as the clients for Bedrock, inherit `request` from the same base.
-        owner = next(c for c in client.__mro__ if "request" in vars(c))
-        enter = functools.partial(_enter, dialects)
-        made.append(patch(owner, "request", functools.partial(around, enter)))
-    stream, async_stream = streams
-    for owner, name, replace in (
-        (stream, "__iter__", functools.partial(_iterated, Following.items)),
-        (stream, "__next__", functools.partial(around, _step)),
-        (async_stream, "__aiter__", functools.partial(_iterated, Following.async_items)),
-        (async_stream, "__anext__", functools.partial(around, _step)),
-    ):
-        made.append(patch(owner, name, replace))
-    return tuple(made)
+def instrument(library: str, sdk: Any, clients: tuple[str, str], dialects: Dialects) -> Patches:
+    """Stand in for the requests of a sync and an async client class, and for their streams.
+
+    Args:
+        library: the SDK's distribution.
+        sdk: its module.
+        clients: the names of the classes.
+        dialects: how its APIs are read.
+    """
+    request = functools.partial(around, functools.partial(_enter, dialects))
+    step = functools.partial(around, _step)
+    items = functools.partial(_iterated, Following.items)
+    async_items = functools.partial(_iterated, Following.async_items)
+    stream, async_stream = (getattr(sdk, name, None) for name in ("Stream", "AsyncStream"))
+    return patch_all(
+        library,
+        (
+            *(
+                Seam(_home_of(getattr(sdk, name, None)), "request", request, _NO_CALLS, _REQUEST)
+                for name in clients
+            ),
+            Seam(stream, "__iter__", items, _NO_CHUNKS),
+            Seam(stream, "__next__", step, _NO_CHUNKS),
+            Seam(async_stream, "__aiter__", async_items, _NO_CHUNKS),
+            Seam(async_stream, "__anext__", step, _NO_CHUNKS),
+        ),
+    )
+
+
+def _home_of(client: Any) -> Any:
+    # Sister classes, such as the clients for Bedrock, inherit `request` from the same base.
+    return next((c for c in getattr(client, "__mro__", ()) if "request" in vars(c)), client)
 
 
 def uninstrument(patches: Iterable[Patch]) -> None:

@@ -32,9 +32,8 @@ class AnthropicInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
 
         use_providers(kwargs)
         use_llm_options(kwargs)
-        clients = (anthropic.Anthropic, anthropic.AsyncAnthropic)
-        streams = (anthropic.Stream, anthropic.AsyncStream)
-        self._patches = _sdk.instrument(clients, streams, (_MESSAGES,))
+        clients = ("Anthropic", "AsyncAnthropic")
+        self._patches = _sdk.instrument("anthropic", anthropic, clients, (_MESSAGES,))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         _sdk.uninstrument(self._patches)

@@ -23,11 +23,11 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 from opentelemetry.util.types import AttributeValue
 
 from .. import chat, content, semconv, spans, wrapping
-from .._guard import guarded, log_once_a_minute
+from .._guard import guarded
 from ..chat import ChatCall
 from ..semconv import Attr, Metric
 from ..spans import Operation
-from ._patching import Patch, patch, unpatch
+from ._patching import Patch, Seam, patch_all, unpatch
 from ._prompts import prompt_hash
 from ._providers import forget_llm_options, use_llm_options, use_providers
 
@@ -48,6 +48,10 @@ _PROVIDERS: Final = {
     "xai-chat": "x_ai",
     "chat-ollama": "ollama",
 }
+_NO_CALLS: Final = "some calls of chat models have no span of their own"
+_NO_CACHE: Final = "an answer out of a cache looks like a call"
+_NO_CHUNKS: Final = "models that stream when they are invoked tell no chunks"
+_NO_TOOLS: Final = "some tool calls have no span of their own"
 _BASE_URLS: Final = ("openai_api_base", "anthropic_api_url", "base_url")
 
 
@@ -61,42 +65,32 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
         return ("langchain-core >= 1.0",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        from langchain_core.callbacks.manager import (
-            AsyncCallbackManagerForLLMRun,
-            CallbackManagerForLLMRun,
-        )
+        from langchain_core.callbacks import manager
         from langchain_core.language_models.chat_models import BaseChatModel
         from langchain_core.tools.base import BaseTool
 
         use_providers(kwargs)
         use_llm_options(kwargs)
-        wanted: tuple[tuple[type[Any], str, Callable[[Any], Any]], ...] = (
-            (BaseChatModel, "generate", _wrapping(_begin_generate, _observe_result)),
-            (BaseChatModel, "agenerate", _wrapping(_begin_generate, _observe_result)),
-            (BaseChatModel, "stream", _wrapping(_begin_stream, _observe_chunk)),
-            (BaseChatModel, "astream", _wrapping(_begin_stream, _observe_chunk)),
-            (BaseChatModel, "_convert_cached_generations", _seeing_cached),
-            (CallbackManagerForLLMRun, "on_llm_new_token", _seeing_tokens),
-            (
-                AsyncCallbackManagerForLLMRun,
-                "on_llm_new_token",
-                _seeing_tokens,
-            ),
-            (BaseTool, "run", _wrapping(_begin_tool, None)),
-            (BaseTool, "arun", _wrapping(_begin_tool, None)),
+        runs = (
+            getattr(manager, "CallbackManagerForLLMRun", None),
+            getattr(manager, "AsyncCallbackManagerForLLMRun", None),
         )
-        if hasattr(CallbackManagerForLLMRun, "on_stream_event"):  # not in all of langchain-core 1
-            wanted += ((CallbackManagerForLLMRun, "on_stream_event", _seeing_events),)
-            wanted += ((AsyncCallbackManagerForLLMRun, "on_stream_event", _seeing_events),)
-        patches = []
-        for owner, name, replace in wanted:
-            if hasattr(owner, name):
-                patches.append(patch(owner, name, replace))
-            else:
-                log_once_a_minute(
-                    name, "langchain-core has no %s.%s: its calls are not seen", owner, name
-                )
-        self._patches = tuple(patches)
+        whole = _wrapping(_begin_generate, _observe_result)
+        streamed = _wrapping(_begin_stream, _observe_chunk)
+        tool = _wrapping(_begin_tool, None)
+        seams = [
+            Seam(BaseChatModel, "generate", whole, _NO_CALLS),
+            Seam(BaseChatModel, "agenerate", whole, _NO_CALLS),
+            Seam(BaseChatModel, "stream", streamed, _NO_CALLS),
+            Seam(BaseChatModel, "astream", streamed, _NO_CALLS),
+            Seam(BaseChatModel, "_convert_cached_generations", _seeing_cached, _NO_CACHE),
+            *(Seam(run, "on_llm_new_token", _seeing_tokens, _NO_CHUNKS) for run in runs),
+            Seam(BaseTool, "run", tool, _NO_TOOLS),
+            Seam(BaseTool, "arun", tool, _NO_TOOLS),
+        ]
+        if any(hasattr(run, "on_stream_event") for run in runs):  # not in all of langchain-core 1
+            seams += [Seam(run, "on_stream_event", _seeing_events, _NO_CHUNKS) for run in runs]
+        self._patches = patch_all("langchain-core", seams)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         unpatch(self._patches)

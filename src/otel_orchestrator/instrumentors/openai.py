@@ -41,9 +41,8 @@ class OpenAIInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base is
 
         use_providers(kwargs)
         use_llm_options(kwargs)
-        clients = (openai.OpenAI, openai.AsyncOpenAI)
-        streams = (openai.Stream, openai.AsyncStream)
-        self._patches = _sdk.instrument(clients, streams, (_CHAT, _RESPONSES))
+        clients = ("OpenAI", "AsyncOpenAI")
+        self._patches = _sdk.instrument("openai", openai, clients, (_CHAT, _RESPONSES))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         _sdk.uninstrument(self._patches)

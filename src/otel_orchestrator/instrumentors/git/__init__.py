@@ -23,7 +23,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 
 from ... import spans
 from ..._guard import guarded
-from .._patching import Patch, patch, unpatch
+from .._patching import Patch, Seam, patch_all, unpatch
 from .._providers import use_providers
 from .command import read_command
 from .process import GitProcess, end_held_ones
@@ -73,26 +73,7 @@ class GitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base is un
     def _instrument(self, **kwargs: Any) -> None:
         use_providers(kwargs)
         _use_trace2(kwargs)
-        run = functools.partial(_starts_in_a_loop, False)
-        run_in_shell = functools.partial(_starts_in_a_loop, True)
-        protocol = asyncio.subprocess.SubprocessStreamProtocol
-        self._patches = (
-            patch(subprocess.Popen, "__init__", _starts),
-            patch(subprocess.Popen, "__del__", _is_dropped),
-            patch(subprocess.Popen, "communicate", _communicates),
-            patch(subprocess.Popen, "terminate", _terminates),
-            patch(asyncio.subprocess.Process, "terminate", _terminates),
-            # The same function twice: under the name in the docs, and where it is at home.
-            patch(asyncio, "create_subprocess_exec", run),
-            patch(asyncio, "create_subprocess_shell", run_in_shell),
-            patch(asyncio.subprocess, "create_subprocess_exec", run),
-            patch(asyncio.subprocess, "create_subprocess_shell", run_in_shell),
-            patch(protocol, "__init__", _protocol_is_made),
-            patch(protocol, "connection_made", _pipes_are_connected),
-            patch(protocol, "pipe_data_received", _pipe_carries),
-            patch(protocol, "pipe_connection_lost", _pipe_is_closed),
-            patch(protocol, "process_exited", _exits_without_popen),
-        )
+        self._patches = patch_all("Python", _seams())
         subprocess.Popen.returncode = _ReturnCode()
         atexit.register(_end, at_exit=True)
         spans.before_shutdown(_end)
@@ -106,6 +87,35 @@ class GitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base is un
         spans.not_before_shutdown(_end)
         _end()
         _use_trace2({"git_trace2": False})
+
+
+def _seams() -> tuple[Seam, ...]:
+    popen = subprocess.Popen
+    process = getattr(asyncio.subprocess, "Process", None)
+    protocol = getattr(asyncio.subprocess, "SubprocessStreamProtocol", None)
+    run = functools.partial(_starts_in_a_loop, False)
+    run_in_shell = functools.partial(_starts_in_a_loop, True)
+    nothing = "git is not seen"
+    said = "what git writes is not counted"
+    end = "a git that the program ends itself looks like an error"
+    in_a_loop = "git is not seen where uvloop starts it"
+    return (
+        Seam(popen, "__init__", _starts, nothing),
+        Seam(popen, "__del__", _is_dropped, "a git that nobody waits for has no end"),
+        Seam(popen, "communicate", _communicates, said),
+        Seam(popen, "terminate", _terminates, end),
+        Seam(process, "terminate", _terminates, end),
+        # The same function twice: under the name in the docs, and where it is at home.
+        Seam(asyncio, "create_subprocess_exec", run, in_a_loop),
+        Seam(asyncio, "create_subprocess_shell", run_in_shell, in_a_loop),
+        Seam(asyncio.subprocess, "create_subprocess_exec", run, in_a_loop),
+        Seam(asyncio.subprocess, "create_subprocess_shell", run_in_shell, in_a_loop),
+        Seam(protocol, "__init__", _protocol_is_made, in_a_loop),
+        Seam(protocol, "connection_made", _pipes_are_connected, said),
+        Seam(protocol, "pipe_data_received", _pipe_carries, said),
+        Seam(protocol, "pipe_connection_lost", _pipe_is_closed, said),
+        Seam(protocol, "process_exited", _exits_without_popen, in_a_loop),
+    )
 
 
 def _use_trace2(options: Mapping[str, Any]) -> None:

@@ -17,10 +17,9 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 )
 
 from ... import outcomes, waits
-from ..._guard import logger
 from ...semconv import ABANDONED, INTERRUPTED, OK
 from ...task_fields import TaskFields
-from .._patching import Patch, patch, unpatch
+from .._patching import Patch, patch, say_moved, unpatch
 from .._providers import use_providers
 from . import choke_points
 from .choke_points import CHOKE_POINTS, ChokePoint
@@ -110,16 +109,12 @@ def _register_control_flow() -> None:
 
 
 def _fall_back(missing: list[ChokePoint]) -> None:
-    from importlib.metadata import version
-
     from . import fallback
 
-    names = ", ".join(f"{point.owner.partition(':')[2]}.{point.name}" for point in missing)
-    logger.warning(
-        "LangGraph %s has moved %s; node spans now come from its public callbacks, without"
-        " loops, supersteps, tasks and waits. Please report it, or pin langgraph to an older"
-        " version.",
-        version("langgraph"),
-        names,
+    say_moved(
+        "langgraph",
+        [f"{point.owner.partition(':')[2]}.{point.name}" for point in missing],
+        "runs and nodes are told by its public callbacks, without loops, supersteps, tasks and"
+        " waits",
     )
     fallback.start()
