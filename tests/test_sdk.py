@@ -478,7 +478,7 @@ def test_a_folder_that_goes_away_does_not_disturb_the_program(tmp_path: Path) ->
         folder,
     )
     assert done.stdout == "done\n"
-    assert "cannot be written" in done.stderr
+    assert "was removed, and is made again" in done.stderr
     assert "Traceback" not in done.stderr
 
 

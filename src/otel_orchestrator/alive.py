@@ -48,11 +48,7 @@ class SignOfLife:
             OSError: it cannot be said: then nobody must see a span of it as open.
         """
         names = frozenset(run_files)
-        if names == self._said:
-            if names:
-                with suppress(OSError):
-                    now_ns = time.time_ns()
-                    os.utime(self.path, ns=(now_ns, now_ns))
+        if names == self._said and (not names or self._touched()):
             return
         if self._descriptor is None or not self.path.exists():
             self._make()
@@ -63,6 +59,16 @@ class SignOfLife:
             raise OSError(28, "No space left on device")
         os.ftruncate(self._descriptor, len(data))
         self._said = names
+
+    def _touched(self) -> bool:
+        now_ns = time.time_ns()
+        try:
+            os.utime(self.path, ns=(now_ns, now_ns))
+        except FileNotFoundError:  # somebody has cleared the folder
+            return False
+        except OSError:
+            pass
+        return True
 
     def _make(self) -> None:
         self.leave_to_parent()

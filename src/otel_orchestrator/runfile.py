@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from ._guard import guarded, log_once_a_minute, logger
 from .alive import SignOfLife
+from .clock import StepWatch
 from .delivery import clean
 from .delivery.closing import close_dead, ended_open
 from .delivery.ledger import path_of as ledger_of
@@ -39,12 +40,12 @@ from .delivery.sender import Sender
 from .delivery.stored import Batch
 from .delivery.stored_metrics import UNSENT
 from .errors import RunFileError
-from .private import make_folder, open_file
+from .private import open_file
+from .run_folder import make_run_folder, sync_folder
 from .semconv import Attr
 from .tasks import QueueChange
 
 VERSION: Final = 1
-DEFAULT_FOLDER: Final = Path(".otel-orchestrator") / "runs"
 
 _FLUSH_EVERY_S: Final = 0.5
 _FLUSH_AT: Final = 2_000
@@ -61,6 +62,7 @@ class RunFileProcessor(SpanProcessor):
         resource: the resource that queue points are written with.
         max_file_bytes: a file takes no more spans past this size.
         keep_runs, keep_bytes: older files are removed when a new one would exceed either.
+        fsync: have the disk keep each write before anything else is done with it.
         sender: hears what was written, to send it.
 
     Raises:
@@ -75,6 +77,7 @@ class RunFileProcessor(SpanProcessor):
         max_file_bytes: int = 256 * 2**20,
         keep_runs: int = 100,
         keep_bytes: int = 2 * 2**30,
+        fsync: bool = False,
         sender: Sender | None = None,
     ) -> None:
         self.folder = folder
@@ -82,10 +85,11 @@ class RunFileProcessor(SpanProcessor):
         self._max_file_bytes = max_file_bytes
         self._keep_runs = keep_runs
         self._keep_bytes = keep_bytes
+        self._fsync = fsync
         self._sender = sender
         self.dropped = 0
         self._of_parent: frozenset[int] = frozenset()
-        _make_folder(folder)
+        make_run_folder(folder)
         self._start()
         os.register_at_fork(after_in_child=self._start_in_child)
 
@@ -171,11 +175,13 @@ class RunFileProcessor(SpanProcessor):
     # --- the writer ---
 
     def _run(self) -> None:
+        clock = StepWatch()
         if self._sender is None:  # else that does it, before it looks for what is left to send
             close_dead(self.folder)
         while not self._stopped:
             self._wake.wait(_FLUSH_EVERY_S)
             self._wake.clear()
+            clock.look()
             self.force_flush()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
@@ -211,6 +217,8 @@ class RunFileProcessor(SpanProcessor):
         spans: dict[str, list[ReadableSpan]] = {}
         changes: dict[str, list[QueueChange]] = {}
         notes = self._to_note()
+        if (notes or items) and not os.access(self.folder, os.F_OK):
+            self._make_folder_again()
         # Before the notes are there, and until after their ends are.
         if not self._say_alive({*self._noted.values(), *(self._file_of(s) for s in notes)}):
             notes = []
@@ -227,6 +235,15 @@ class RunFileProcessor(SpanProcessor):
                 if item.context is not None:
                     self._noted.pop(item.context.span_id, None)
         self._write_all(spans, changes)
+
+    def _make_folder_again(self) -> None:
+        try:
+            make_run_folder(self.folder)
+        except RunFileError:
+            return  # writing there says why
+        self._noted.clear()
+        why = "the folder of the run files was removed, and is made again: what was in it is gone"
+        log_once_a_minute(why, "%s (%s)", why, self.folder)
 
     def _say_alive(self, names: set[str]) -> bool:
         try:
@@ -321,8 +338,13 @@ class RunFileProcessor(SpanProcessor):
             self._sender.will_be_written(path)
         written = os.write(descriptor, data)
         if written < len(data):  # a disk that filled up: do not leave half a line behind
-            os.ftruncate(descriptor, size)
+            if os.fstat(descriptor).st_size == size + written:  # nobody else has written since
+                os.ftruncate(descriptor, size)
             return "the disk is full"
+        if self._fsync:
+            os.fsync(descriptor)
+            if size == 0:
+                sync_folder(self.folder)
         if self._sender is not None:
             # Others may append to this file as well: only now is it known where this went.
             end = os.lseek(descriptor, 0, os.SEEK_CUR) - len(data)
@@ -359,28 +381,6 @@ class _Line:
 
     content: dict[str, Any]
     ended: Sequence[ReadableSpan]
-
-
-def folder_from_environment() -> Path:
-    """Return where run files go: `OTEL_ORCHESTRATOR_RUN_DIR`, else below the working directory."""
-    chosen = os.environ.get("OTEL_ORCHESTRATOR_RUN_DIR")
-    return Path(chosen) if chosen else Path.cwd() / DEFAULT_FOLDER
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        make_folder(folder)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            with os.fdopen(open_file(ignore, os.O_WRONLY | os.O_CREAT), "w") as file:
-                file.write("*\n")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise RunFileError(
-            f"the folder for run files {folder} cannot be written ({error.strerror}). Name another:"
-            " configure(run_dir=...) or OTEL_ORCHESTRATOR_RUN_DIR, or say run_files=False"
-        ) from error
 
 
 def _last_byte(descriptor: int) -> bytes:

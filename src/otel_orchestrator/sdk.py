@@ -44,8 +44,9 @@ from .otlp import (
     span_exporter,
     split_services_from,
 )
+from .run_folder import folder_from_environment
 from .run_totals import RunTotals
-from .runfile import RunFileProcessor, folder_from_environment
+from .runfile import RunFileProcessor
 from .semconv import Attr
 
 _SHUTDOWN_TIMEOUT_S: Final = 5.0
@@ -122,6 +123,7 @@ def configure(
     run_dir: str | os.PathLike[str] | None = None,
     max_run_file_bytes: int = 256 * 2**20,
     keep_runs: int = 100,
+    fsync: bool | None = None,
     split_services: SplitServices | None = None,
     redact: redaction.Rule | Iterable[redaction.Rule] | bool | None = None,
     redact_names: Iterable[str] | None = None,
@@ -140,6 +142,8 @@ def configure(
         run_dir: where to; default `OTEL_ORCHESTRATOR_RUN_DIR`, else `.otel-orchestrator/runs`.
         max_run_file_bytes: a run file takes no more spans past this size.
         keep_runs: older run files are removed.
+        fsync: have the disk keep what is written, so that a power cut takes no more than a kill;
+            default `OTEL_ORCHESTRATOR_FSYNC`, else off: then the system writes it in its own time.
         split_services: send spans that work and spans that wait as services of their own, which
             Jaeger gives a colour each: `"state"` as `<service>-working` and `<service>-waiting`,
             `"category"` as `<service>-llm`, `<service>-git` ... and `<service>-waiting`. For
@@ -188,12 +192,13 @@ def configure(
                 clean.resource(provider.resource),
                 max_file_bytes=max_run_file_bytes,
                 keep_runs=keep_runs,
+                fsync=_is_on("FSYNC", fsync),
                 sender=made.sender,
             )
             made.local.append(file)
             made.unsubscribe.append(tasks.subscribe(file.queue_changed))
             interruptions.keep_in(interruptions.FileStore(folder / "interrupted"))
-        if console or os.environ.get("OTEL_ORCHESTRATOR_CONSOLE", "").lower() in ("1", "true"):
+        if _is_on("CONSOLE", console or None):
             made.local.append(ConsoleProcessor())
             made.unsubscribe.append(tasks.subscribe(print_queue))
         for processor in made.local:
@@ -214,6 +219,13 @@ def configure(
     totals.register()
     _configured = made
     _shut_down_at_the_end()
+
+
+def _is_on(variable: str, chosen: bool | None) -> bool:
+    if chosen is not None:
+        return chosen
+    said = os.environ.get(f"OTEL_ORCHESTRATOR_{variable}", "")
+    return said.strip().lower() in ("1", "true")
 
 
 def _shut_down_at_the_end() -> None:

@@ -1,0 +1,48 @@
+"""The folder of the run files: where it is, and how it is made."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from .errors import RunFileError
+from .private import make_folder, open_file
+
+DEFAULT_FOLDER: Final = Path(".otel-orchestrator") / "runs"
+
+
+def folder_from_environment() -> Path:
+    """Return where run files go: `OTEL_ORCHESTRATOR_RUN_DIR`, else below the working directory."""
+    chosen = os.environ.get("OTEL_ORCHESTRATOR_RUN_DIR")
+    return Path(chosen) if chosen else Path.cwd() / DEFAULT_FOLDER
+
+
+def make_run_folder(folder: Path) -> None:
+    """Make the folder, readable by the user alone and ignored by git, if it is missing.
+
+    Raises:
+        RunFileError: it cannot be made or written.
+    """
+    try:
+        make_folder(folder)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            with os.fdopen(open_file(ignore, os.O_WRONLY | os.O_CREAT), "w") as file:
+                file.write("*\n")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise RunFileError(
+            f"the folder for run files {folder} cannot be written ({error.strerror}). Name another:"
+            " configure(run_dir=...) or OTEL_ORCHESTRATOR_RUN_DIR, or say run_files=False"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep that there are new files in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
