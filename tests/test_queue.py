@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from hypothesis import given
@@ -194,7 +194,9 @@ def gauges(reader: InMemoryMetricReader) -> dict[str, dict[tuple[Any, Any], floa
     return found
 
 
-def test_gauges_show_every_run_and_its_zeros_once(measured: InMemoryMetricReader) -> None:
+def test_gauges_show_every_run_and_its_zeros_to_every_reader(
+    measured: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = tasks.board("one"), tasks.board("two")
     one.observe(plan(a=[], b=["a"]))
     two.observe(plan(a=[]))
@@ -206,11 +208,30 @@ def test_gauges_show_every_run_and_its_zeros_once(measured: InMemoryMetricReader
     assert age["one", "ready"] > 0
     assert age["one", "waiting"] > 0
     one.close()
-    depth = gauges(measured)[Metric.QUEUE_DEPTH]
-    assert [depth["one", s] for s in ("ready", "active", "waiting")] == [0, 0, 0]
-    assert depth["two", "ready"] == 1
+    for _ in range(2):
+        depth = gauges(measured)[Metric.QUEUE_DEPTH]
+        assert [depth["one", s] for s in ("ready", "active", "waiting")] == [0, 0, 0]
+        assert depth["two", "ready"] == 1
+    monkeypatch.setattr(tasks, "_SHOWN_CLOSED_NS", 0)
     assert ("one", "ready") not in gauges(measured)[Metric.QUEUE_DEPTH]
     two.close()
+
+
+def test_of_very_many_runs_in_one_process_the_gauges_tell_the_sum(
+    measured: InMemoryMetricReader,
+) -> None:
+    runs = [tasks.board(f"run {i}") for i in range(700)]
+    for run in runs:
+        run.observe(plan(a=[], b=["a"]))
+    depth = gauges(measured)[Metric.QUEUE_DEPTH]
+    assert sum(n for (_, state), n in depth.items() if state == "ready") == 700
+    assert depth[None, "ready"] == 100
+    assert len(depth) == 3 * 601
+    for run in runs:
+        run.close()
+    depth = gauges(measured)[Metric.QUEUE_DEPTH]
+    assert sum(depth.values()) == 0
+    assert None not in {state for _, state in depth}, "the SDK's own overflow"
 
 
 IDS = "abcdef"
@@ -283,3 +304,30 @@ def test_langgraph_feeds_the_queue_from_a_key_of_its_state(
         LangGraphInstrumentor().uninstrument()
     assert depths(changes) == [(1, 0, 1), (0, 1, 1), (1, 0, 0), (0, 0, 0)]
     assert len({c.run_id for c in changes}) == 1
+
+
+def test_graphs_that_follow_on_each_other_in_one_run_have_queues_of_their_own(
+    exported: InMemorySpanExporter, changes: list[QueueChange]
+) -> None:
+    class State(TypedDict):
+        tasks: list[dict[str, Any]]
+
+    def graph(name: str) -> Any:
+        builder = StateGraph(State)
+        builder.add_node("worker", lambda state: {})
+        builder.add_conditional_edges(
+            START, lambda state: [Send("worker", {"task": t}) for t in state["tasks"]], ["worker"]
+        )
+        return builder.compile(name=name)
+
+    LangGraphInstrumentor().instrument()
+    try:
+        with otel.run("both"):
+            graph("one").invoke({"tasks": plan(a=[])})
+            after_one = depths(changes)
+            graph("two").invoke({"tasks": plan(b=[], c=["b"])})
+    finally:
+        LangGraphInstrumentor().uninstrument()
+    assert after_one[-1] == (0, 0, 0)
+    assert max(sum(depth) for depth in depths(changes)) == 2, "a task of the first graph is left"
+    assert depths(changes)[-1] == (0, 0, 0)

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.util.types import AttributeValue
 
-from . import metrics, runs, spans
+from . import queue_gauges, runs, spans
 from ._guard import guarded
-from .semconv import Attr, Metric
+from .semconv import Attr
 from .task_fields import FINISHED, Seen, TaskFields, read_tasks, states_of
 
 
@@ -87,7 +86,9 @@ _listeners: list[Listener] = []
 _boards: dict[str | None, QueueBoard] = {}
 _closed: list[QueueChange] = []
 _lock: Final = threading.Lock()
-_CLOSED_AT_MOST: Final = 1_000
+_CLOSED_AT_MOST: Final = 500
+# As long as the slowest of the usual readers takes from one look to the next.
+_SHOWN_CLOSED_NS: Final = 65_000_000_000
 
 
 def subscribe(listener: Listener) -> Callable[[], None]:
@@ -236,18 +237,23 @@ class QueueBoard:
         with self._lock:
             return self._count(spans.now_ns(), self._states())
 
-    def close(self) -> None:
-        """Empty the queue: its run is over."""
+    def forget(self) -> QueueChange | None:
+        """Empty the queue: the graph whose tasks these were is over. Another may follow it."""
         with self._lock:
             self._observed, self._working, self._finished_as = {}, {}, {}
-            self._lives = {}
+            self._lives, self._sees_nodes = {}, False
             change = self._change(spans.now_ns())
+        _tell(change)
+        return change
+
+    def close(self) -> None:
+        """Empty the queue: its run is over."""
+        change = self.forget()
         with _lock:
             was_open = _boards.pop(self.run_id, None) is not None
             if was_open and change is not None:
                 _closed.append(change)
                 del _closed[:-_CLOSED_AT_MOST]
-        _tell(change)
 
     def _states(self) -> dict[str, str]:
         states = states_of(self._observed, self._finished_as, self._fields)
@@ -307,7 +313,7 @@ def board(run_id: str | None) -> QueueBoard:
     if found is None:
         with _lock:
             found = _boards.setdefault(run_id, QueueBoard(run_id))
-        _make_gauges()
+        queue_gauges.make(_queues)
     return found
 
 
@@ -331,56 +337,14 @@ def _tell(change: QueueChange | None) -> None:
             listener(change)
 
 
-_gauges_of: Hashable = None
-_making_gauges: Final = threading.Lock()
-
-
-def _make_gauges() -> None:
-    """Register the observable gauges once for each meter provider."""
-    global _gauges_of  # noqa: PLW0603 - the API has no way to ask whether a gauge exists
-    # Not under `_lock`, which the callbacks take while the SDK holds a lock of its own.
-    with _making_gauges:
-        if _gauges_of == metrics.generation():
-            return
-        _gauges_of = metrics.generation()
-    meter = metrics.meter()
-    meter.create_observable_gauge(
-        Metric.QUEUE_DEPTH,
-        [_observe_depth],
-        unit="{task}",
-        description="Tasks of the application by state: waiting, ready or active.",
-    )
-    meter.create_observable_gauge(
-        Metric.QUEUE_OLDEST_AGE,
-        [_observe_age],
-        unit="s",
-        description="For how long the first of the tasks that are ready, or waiting, has been so.",
-    )
-
-
 def _queues(closed: bool) -> list[QueueChange]:
+    """Return all queues as they are now, also those that were closed a moment ago."""
+    now_ns = spans.now_ns()
     with _lock:
         live = list(_boards.values())
-        # A run that is over shows its zeros once; then its series goes stale.
+        # A run that is over shows its zeros to every reader, of which there may be several; then
+        # its series goes stale.
+        while _closed and now_ns - _closed[0].at_ns > _SHOWN_CLOSED_NS:
+            _closed.pop(0)
         over = [c for c in _closed if c.run_id not in _boards] if closed else []
-        if closed:
-            _closed.clear()
     return [b.snapshot() for b in live] + over
-
-
-def _observe_depth(_: CallbackOptions) -> Iterable[Observation]:
-    for queue in _queues(closed=True):
-        for state in ("ready", "active", "waiting"):
-            attributes = {Attr.TASK_STATE: state, **_run_attribute(queue)}
-            yield Observation(getattr(queue, state), attributes)
-
-
-def _observe_age(_: CallbackOptions) -> Iterable[Observation]:
-    for queue in _queues(closed=False):
-        for state in ("ready", "waiting"):
-            attributes = {Attr.TASK_STATE: state, **_run_attribute(queue)}
-            yield Observation(getattr(queue, f"oldest_{state}_s"), attributes)
-
-
-def _run_attribute(queue: QueueChange) -> dict[str, str]:
-    return {} if queue.run_id is None else {Attr.RUN_ID: queue.run_id}

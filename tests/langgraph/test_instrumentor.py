@@ -12,7 +12,11 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor, choke_points
+from otel_orchestrator.instrumentors.langgraph import (
+    LangGraphInstrumentor,
+    choke_points,
+    fallback,
+)
 from otel_orchestrator.instrumentors.langgraph.shape import cycle_entry, edges_of
 from otel_orchestrator.semconv import Attr
 
@@ -117,6 +121,25 @@ def test_a_missing_choke_point_falls_back_to_callbacks_and_says_so_once(
     exported.clear()
     invoke(orchestrator(is_async=False), {"turn": 2, "out": []})
     assert [s.name for s in exported.get_finished_spans()] == ["user director"]
+
+
+def test_runs_that_only_callbacks_tell_of_end_when_nobody_will_tell_how(
+    exported: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from langchain_core.callbacks.manager import CallbackManager
+
+    monkeypatch.setattr(fallback, "_OPEN_AT_MOST", 1)
+    fallback.start()
+    try:
+        runs = [CallbackManager.configure().on_chain_start(None, {}, name=n) for n in "ab"]
+        assert [s.name for s in exported.get_finished_spans()] == ["invoke_workflow a"]
+    finally:
+        fallback.stop()
+    assert tree(exported.get_finished_spans()) == (
+        "invoke_workflow a [abandoned]\ninvoke_workflow b [abandoned]"
+    )
+    runs[1].on_chain_end({})
+    assert len(exported.get_finished_spans()) == 2
 
 
 @pytest.mark.parametrize("loop_head", ["strategist", {"orchestrator": "strategist"}])

@@ -55,7 +55,12 @@ class CallbackTracer(BaseCallbackHandler):
                 started = _start_run(str(kwargs.get("name") or "LangGraph"))
             self._open[run_id] = (started or above, started)
             while len(self._open) > _OPEN_AT_MOST:
-                self._open.popitem(last=False)
+                _abandon(self._open.popitem(last=False)[1][1])
+
+    def abandon_all(self) -> None:
+        """End the spans of every run under way: nobody will tell how they end."""
+        while self._open:
+            _abandon(self._open.popitem()[1][1])
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span of a run that returned."""
@@ -68,6 +73,11 @@ class CallbackTracer(BaseCallbackHandler):
         with guarded("ending a span in a callback"):
             if (started := self._open.pop(run_id, (None, None))[1]) is not None:
                 started.fail(error)
+
+
+def _abandon(operation: Operation | None) -> None:
+    if operation is not None:
+        operation.end(semconv.ABANDONED)
 
 
 def _start_node(name: str, above: Operation | None) -> Operation:
@@ -112,4 +122,7 @@ def stop() -> None:
     langchain_context._configure_hooks[:] = [
         hook for hook in langchain_context._configure_hooks if hook[0] is not _hook
     ]
+    if (tracer := _hook.get()) is not None:
+        with guarded("ending runs under way"):
+            tracer.abandon_all()
     _hook = None

@@ -250,6 +250,8 @@ class GraphRun:
         self._ended_as = (error, error_type)
         if self._opens_the_run and self.run_id is not None:
             tasks.close_board(self.run_id)
+        elif self._has_tasks and (board := self._board()) is not None and board.sees_nodes:
+            board.forget()  # the next graph of this run has tasks of its own
         if self._reader is None or self._reader.run is not self:
             self.finish(None)
         elif is_over:
