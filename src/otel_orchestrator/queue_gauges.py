@@ -1,0 +1,83 @@
+"""The observable gauges of the queues of application tasks: how many, and for how long already."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from . import metrics
+from .semconv import Attr, Metric
+
+if TYPE_CHECKING:
+    from .tasks import QueueChange
+
+Read = Callable[[bool], "list[QueueChange]"]
+"""Gives the queues, and if it gets True also those that were closed a moment ago."""
+
+# The SDK keeps the attributes of every point of an observable gauge for good, and takes 2 000 sets
+# of them: three for each run.
+_TOLD_APART_AT_MOST: Final = 600
+
+_told_apart: Final[set[str]] = set()
+_made_for: Hashable = None
+_making: Final = threading.Lock()
+
+
+def make(read: Read) -> None:
+    """Register the gauges once for each meter provider."""
+    global _made_for  # noqa: PLW0603 - the API has no way to ask whether a gauge exists
+    # Not under a lock that the callbacks take while the SDK holds a lock of its own.
+    with _making:
+        if _made_for == metrics.generation():
+            return
+        _made_for = metrics.generation()
+        _told_apart.clear()
+    meter = metrics.meter()
+    meter.create_observable_gauge(
+        Metric.QUEUE_DEPTH,
+        [partial(_depths, read)],
+        unit="{task}",
+        description="Tasks of the application by state: waiting, ready or active.",
+    )
+    meter.create_observable_gauge(
+        Metric.QUEUE_OLDEST_AGE,
+        [partial(_ages, read)],
+        unit="s",
+        description="For how long the first of the tasks that are ready, or waiting, has been so.",
+    )
+
+
+def _depths(read: Read, _: CallbackOptions) -> Iterable[Observation]:
+    for run, queues in _by_run(read(True)).items():
+        for state in ("ready", "active", "waiting"):
+            depth = sum(getattr(queue, state) for queue in queues)
+            yield Observation(depth, {Attr.TASK_STATE: state, **_run_attribute(run)})
+
+
+def _ages(read: Read, _: CallbackOptions) -> Iterable[Observation]:
+    for run, queues in _by_run(read(False)).items():
+        for state in ("ready", "waiting"):
+            age_s = max(getattr(queue, f"oldest_{state}_s") for queue in queues)
+            yield Observation(age_s, {Attr.TASK_STATE: state, **_run_attribute(run)})
+
+
+def _by_run(queues: Iterable[QueueChange]) -> dict[str | None, list[QueueChange]]:
+    """Return the queues by the run that is told of; of a process's later runs, all in one."""
+    groups: dict[str | None, list[QueueChange]] = {}
+    for queue in queues:
+        run = queue.run_id
+        if run is not None and run not in _told_apart:
+            if len(_told_apart) >= _TOLD_APART_AT_MOST:
+                run = None
+            else:
+                _told_apart.add(run)
+        groups.setdefault(run, []).append(queue)
+    return groups
+
+
+def _run_attribute(run_id: str | None) -> dict[str, str]:
+    return {} if run_id is None else {Attr.RUN_ID: run_id}
