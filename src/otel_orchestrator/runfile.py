@@ -30,7 +30,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from ._guard import guarded, log_once_a_minute, logger
-from .alive import SignOfLife
+from .alive import SignOfLife, writer_of
 from .clock import StepWatch
 from .delivery import clean
 from .delivery.closing import close_dead, ended_open
@@ -107,6 +107,7 @@ class RunFileProcessor(SpanProcessor):
         self._full: set[str] = set()
         self._process_file = f"process-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
         self._sign = SignOfLife(self.folder, self._process_file)
+        self._starting = threading.Lock()
         self._flushing = threading.Lock()
         self._wake = threading.Event()
         self._stopped = False
@@ -149,7 +150,7 @@ class RunFileProcessor(SpanProcessor):
             self._wake.set()
 
     def _start_thread(self) -> None:
-        with self._flushing:
+        with self._starting:  # not the lock that a slow disk may hold: the program waits for this
             if self._thread is None and not self._stopped:
                 self._thread = threading.Thread(
                     target=self._run, name="otel-orchestrator-run-file", daemon=True
@@ -369,6 +370,8 @@ class RunFileProcessor(SpanProcessor):
         for position, (_, size, path) in enumerate(files):
             total += size
             if path != keep and (position >= self._keep_runs or total > self._keep_bytes):
+                if (writer := writer_of(path)) is not None and writer.is_alive:
+                    continue  # a run that has been quiet for long, and goes on
                 if self._sender is not None:
                     self._sender.removed(path)
                 path.unlink(missing_ok=True)
