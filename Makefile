@@ -10,7 +10,7 @@ BENCH_ARGS ?=
 LLM_TESTS := tests/llm/test_sdks.py tests/llm/test_leaving.py
 SOAK_ARGS ?=
 
-.PHONY: demo test test-newest test-oldest test-backends check lint format backends langgraph-suite bench bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-outages soak-scale soak-sizing soak-podman clean help
+.PHONY: demo test test-newest test-oldest test-backends check lint format backends langgraph-suite bench bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-outages soak-scale soak-sizing soak-full-disk soak-podman clean help
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -79,10 +79,13 @@ soak-scale: $(VENV)/.dev ## Each part of the scale profile killed under load; ne
 soak-sizing: $(VENV)/.dev ## What the backends take, and the room that spans need; Java 17, Maven (6 minutes)
 	@$(BIN)/python -m tests.backends.sizing $(SOAK_ARGS)
 
+soak-full-disk: $(VENV)/.dev ## The disk of each store filled under load; needs root, Java 17, Maven (8 minutes)
+	@$(BIN)/python -m tests.backends.full_disk $(SOAK_ARGS)
+
 soak-podman: $(VENV)/.podman ## docker-compose.yml brought up whole by podman, and each part killed (2 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OTEL_ORCHESTRATOR_PODMAN=1 $(BIN)/python -m pytest tests/backends/test_compose_by_podman.py
 
-soak: bench-verdict bench-whatif soak-kills soak-outages soak-scale soak-sizing soak-podman ## The long trials, one after the other
+soak: bench-verdict bench-whatif soak-kills soak-outages soak-scale soak-sizing soak-full-disk soak-podman ## The long trials, one after the other
 
 clean: ## Remove what the other targets made in this folder
 	rm -rf $(VENV) $(OLDEST) .otel-orchestrator .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

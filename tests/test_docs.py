@@ -99,3 +99,13 @@ def test_every_module_is_explained() -> None:
     modules = {m for m in modules if m != "py.typed"}
     explained = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "architecture.md").read_text()))
     assert modules - explained == set()
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, next_ones = set(), {ROOT / "README.md"}
+    while next_ones:
+        page = next_ones.pop()
+        reached.add(page)
+        links = re.findall(r"\]\(([^)#:]+\.md)", page.read_text())
+        next_ones |= {(page.parent / link).resolve() for link in links} - reached
+    assert set(PAGES) - reached == set()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from otel_orchestrator.model import Run
@@ -27,6 +28,7 @@ SERVICE = "outages.test"
 NODES = "orchestrator_node_duration_seconds_count"
 _FLUSH_S = 7.0  # a scrape, and a flush of the Collector in this stack
 _BEFORE_S = 4.0
+_HOLE_S = 16.0  # three scrapes, on a machine that is busy
 
 _MAY_SAY = ("takes telemetry again", "usually port 4317, http/protobuf 4318)")
 
@@ -64,6 +66,7 @@ class Outcome:
         counted: nodes that Prometheus has counted, resets included.
         may_miss: nodes that ended so shortly before the Collector was killed that their count need
             not have been read.
+        hole_s: the longest time without a sample in Prometheus, the outage itself taken out.
     """
 
     part: str
@@ -77,12 +80,14 @@ class Outcome:
     nodes: int
     counted: float
     may_miss: int
+    hole_s: float
 
     @property
     def is_right(self) -> bool:
         """Whether nothing is missing that should be there."""
         spans_are = (self.lost, self.strange) == (0, 0)
-        return self.was_in_flight and spans_are and self.is_counted_right
+        has_no_hole = self.hole_s <= _HOLE_S
+        return self.was_in_flight and spans_are and self.is_counted_right and has_no_hole
 
     @property
     def is_counted_right(self) -> bool:
@@ -124,6 +129,7 @@ def trial(binaries: Binaries, folder: Path, part: str, down_s: float) -> Outcome
         killed_ns = time.time_ns()
         time.sleep(down_s)
         program.start()
+        outage = range(killed_ns, time.time_ns())
         time.sleep(_BEFORE_S)
         assert app.stdin is not None
         app.stdin.write("\n")
@@ -132,7 +138,7 @@ def trial(binaries: Binaries, folder: Path, part: str, down_s: float) -> Outcome
         assert app.returncode == 0, said
         assert all(line.endswith(_MAY_SAY) for line in said.splitlines()), said
         runs = [read_run(file) for file in list_runs(folder / "runs") if file.is_of_a_run]
-        return _counted(up, part, wires[part].killed_in_flight == 1, down_s, killed_ns, runs)
+        return _counted(up, part, wires[part].killed_in_flight == 1, down_s, outage, runs)
 
 
 def _program(up: Stack, part: str) -> Program:
@@ -144,10 +150,10 @@ def _program(up: Stack, part: str) -> Program:
 
 
 def _counted(
-    up: Stack, part: str, was_in_flight: bool, down_s: float, killed_ns: int, runs: Sequence[Run]
+    up: Stack, part: str, was_in_flight: bool, down_s: float, outage: range, runs: Sequence[Run]
 ) -> Outcome:
     nodes = [s.end_ns or 0 for run in runs for s in run.spans if s.operation == "node"]
-    missable = range(killed_ns - int(_FLUSH_S * 1e9), killed_ns + 1)
+    missable = range(outage.start - int(_FLUSH_S * 1e9), outage.start + 1)
     may_miss = sum(1 for end in nodes if end in missable) if part == "collector" else 0
     until(lambda: _increase(up), lambda seen: seen >= len(nodes) - may_miss, within_s=60)
     time.sleep(_FLUSH_S)  # for what may yet come, and what must not
@@ -176,7 +182,22 @@ def _counted(
         nodes=len(nodes),
         counted=_increase(up),
         may_miss=may_miss,
+        hole_s=longest_hole_s(_samples_at(up), outage),
     )
+
+
+def longest_hole_s(samples_ns: Sequence[int], outage: range) -> float:
+    """Return the longest time between two samples, without what of it is in the outage."""
+    holes = (
+        after - before - max(0, min(after, outage.stop) - max(before, outage.start))
+        for before, after in pairwise(sorted(samples_ns))
+    )
+    return max(holes, default=0) / 1e9
+
+
+def _samples_at(up: Stack) -> list[int]:
+    found = query(up.prometheus, f'{NODES}{{service_name="{SERVICE}"}}[1h]')
+    return [int(float(at) * 1e9) for series in found for at, _ in series["values"]]
 
 
 def held_against(wanted: Set[str], found: Sequence[str]) -> tuple[int, int, int]:
@@ -208,8 +229,11 @@ def main() -> None:
     binaries = Binaries(*(path for path in found if path is not None))
     print(f"{datetime.now(UTC):%Y-%m-%d}: each part killed for {options.seconds:.0f} s, under load")
     print()
-    print("| killed | in flight | runs | spans | lost | rows twice | nodes | counted | may miss |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| killed | in flight | runs | spans | lost | rows twice | nodes | counted | may miss"
+        " | longest hole |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     is_right = True
     for part in ("jaeger", "collector", "prometheus"):
         with tempfile.TemporaryDirectory(prefix="otel-orchestrator-outage-") as folder:
@@ -218,7 +242,7 @@ def main() -> None:
         in_flight = "yes" if o.was_in_flight else "no"
         print(
             f"| {o.part} | {in_flight} | {o.runs} | {o.spans} | {o.lost} | {o.raw_duplicates}"
-            f" | {o.nodes} | {o.counted:.0f} | {o.may_miss} |",
+            f" | {o.nodes} | {o.counted:.0f} | {o.may_miss} | {o.hole_s:.1f} s |",
             flush=True,
         )
     sys.exit(0 if is_right else 1)

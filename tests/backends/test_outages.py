@@ -12,7 +12,7 @@ import pytest
 from otel_orchestrator.model import Run
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
-from .outages import Outcome, held_against, trial
+from .outages import Outcome, held_against, longest_hole_s, trial
 from .stack import Binaries, Stack, finish, query, stack, start_app, until, values
 from .test_metrics_in_prometheus import COUNT, PROGRAM
 
@@ -51,13 +51,20 @@ def test_a_part_killed_under_load_with_a_batch_in_flight_loses_nothing(
         ({"counted": 101}, False),
         ({"counted": 99, "may_miss": 1}, True),
         ({"raw_duplicates": 5}, True),
+        ({"hole_s": 30.0}, False),
     ],
 )
 def test_the_trial_would_see_a_span_that_is_missing(
     changed: dict[str, float], is_right: bool
 ) -> None:
-    whole = Outcome("jaeger", True, 4, 10, 230, 0, 0, 0, 100, 100, 0)
+    whole = Outcome("jaeger", True, 4, 10, 230, 0, 0, 0, 100, 100, 0, 5.0)
     assert replace(whole, **changed).is_right == is_right  # type: ignore[arg-type]
+
+
+def test_a_hole_is_what_is_missing_beside_the_outage() -> None:
+    s = 10**9
+    assert longest_hole_s([0, 5 * s, 10 * s, 40 * s, 45 * s], range(11 * s, 38 * s)) == 5
+    assert longest_hole_s([0, 5 * s, 10 * s, 40 * s, 60 * s], range(11 * s, 38 * s)) == 20
 
 
 def test_the_count_of_what_is_there_finds_a_span_that_is_missing_and_one_that_is_doubled() -> None:
