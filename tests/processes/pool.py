@@ -26,7 +26,9 @@ def work(task_id: str, carrier: dict[str, str], sent_ns: int) -> tuple[Sent, dic
 def main(start_method: str, workers: int) -> None:
     context = multiprocessing.get_context(start_method)
     with otel.run("pooled", concurrency_limit=workers), otel.node("director"):
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        # All workers begin at once: a fast one would else do everything.
+        ready = context.Barrier(workers)
+        with ProcessPoolExecutor(workers, context, initializer=ready.wait) as pool:
             futures = [
                 pool.submit(work, f"t{i}", otel.inject(), time.time_ns())
                 for i in range(3 * workers)
