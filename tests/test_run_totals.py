@@ -218,3 +218,12 @@ def test_a_workflow_inside_of_a_run_is_a_part_of_it(gauges: Gauges) -> None:
         asyncio.run(inner())
     (point,) = gauges.points()[Metric.RUN_LLM_CALLS]
     assert (point.value, (point.attributes or {})[Attr.WORKFLOW_NAME]) == (1, "outer")
+
+
+def test_work_for_a_run_of_another_process_is_no_run_of_this_one(gauges: Gauges) -> None:
+    with otel.run("nightly"):
+        carrier = otel.inject()
+    gauges.points()
+    with otel.task("worker", "a", carrier=carrier):
+        assert [point.value for point in gauges.points()[Metric.RUN_ACTIVE]] == [0]
+    assert gauges.run_gauges() == {}
