@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
 from .semconv import HTTP, HUMAN, WAITING, Attr, is_attempt
 
 Value = str | bool | int | float | tuple[Any, ...] | None
 Attributes = Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+# No dataclass: there are millions of them, and a frozen one of those takes ten times as long to
+# make. Without `gc`, because nothing in a span leads back to it.
+class Span(Struct, frozen=True, gc=False):
     """One span.
 
     Attributes:
@@ -29,6 +33,8 @@ class Span:
         category: what kind of work or wait it is. An attempt of an LLM call is marked `llm`, for
             who sees one span at a time; here it is `http`, because the call is what counts.
         operation: the first word of its name.
+
+    The last three follow from the others: whatever is given for them is overwritten.
     """
 
     trace_id: str
@@ -39,18 +45,18 @@ class Span:
     start_ns: int
     end_ns: int | None
     is_error: bool = False
-    attributes: Attributes = field(default_factory=dict)
+    attributes: Attributes = {}
     links: tuple[str, ...] = ()
-    state: str | None = field(init=False, repr=False, compare=False)
-    category: str | None = field(init=False, repr=False, compare=False)
-    operation: str = field(init=False, repr=False, compare=False)
+    state: str | None = None
+    category: str | None = None
+    operation: str = ""
 
     def __post_init__(self) -> None:
         # Once, not each time: whoever goes over all spans asks for these of each of them.
         category = HTTP if is_attempt(self.attributes) else self.text(Attr.CATEGORY)
-        object.__setattr__(self, "state", self.text(Attr.STATE))
-        object.__setattr__(self, "category", category)
-        object.__setattr__(self, "operation", _first_word(self.name))
+        force_setattr(self, "state", self.text(Attr.STATE))
+        force_setattr(self, "category", category)
+        force_setattr(self, "operation", _first_word(self.name))
 
     def text(self, key: str) -> str | None:
         """Return an attribute as text, None where it is missing."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from msgspec import structs
 
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
@@ -116,11 +117,12 @@ def test_the_check_finds_what_is_lost_doubled_strange_and_torn(
     right = trace_of(badger, recording.trace_id, spans=len(recording.span_ids))
     assert check(sent, {recording.trace_id: right}).is_right
     other = "gateway-2" if right[0].resource[STAMP] == "gateway-1" else "gateway-1"
+    strange = structs.replace(right[0].span, span_id="f" * 16)
     moved = replace(right[0], resource={**right[0].resource, STAMP: other})
     wrong = {
         "lost": right[1:],
         "doubled": [*right, right[0]],
-        "strange": [*right, replace(right[0], span=replace(right[0].span, span_id="f" * 16))],
+        "strange": [*right, replace(right[0], span=strange)],
         "torn": [moved, *right[1:]],
     }
     for what, found in wrong.items():

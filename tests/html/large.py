@@ -7,6 +7,8 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from msgspec import structs
+
 from otel_orchestrator.model import GaugePoint, Run, Span
 from tests.reading.generated import Spans
 
@@ -120,6 +122,6 @@ def _turn(maker: _Maker, step: Span, turn: int, now: int, points: list[GaugePoin
 
 def _close(maker: _Maker, ends: dict[str, int]) -> None:
     maker.spans.made = [
-        replace(s, end_ns=ends[s.span_id] * MS) if s.span_id in ends else s
+        structs.replace(s, end_ns=ends[s.span_id] * MS) if s.span_id in ends else s
         for s in maker.spans.made
     ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from otel_orchestrator.model import Run, Value
 
@@ -49,7 +48,7 @@ def hostile() -> Run:
         said |= {attack: attack, "orchestrator.wait.on": attack, "gen_ai.request.model": attack}
         said |= {"orchestrator.git.lock": attack, "error.type": attack}
         name = f"{span.name} {attack}" if n else span.name
-        spans.append(replace(span, name=name, attributes=said, trace_id=attack))
+        spans.append(structs.replace(span, name=name, attributes=said, trace_id=attack))
     resource = {"service.name": ATTACKS[0], "orchestrator.run.label": ATTACKS[2]}
     return Run(ATTACKS[1], tuple(spans), run.points, resource, (ATTACKS[2], ATTACKS[0]))
 

@@ -10,9 +10,11 @@ are in milliseconds; between things that follow on each other nothing is lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
+
+from msgspec import structs
 
 from otel_orchestrator.model import Run, Span
 
@@ -160,6 +162,7 @@ def _closed(maker: _Maker) -> Run:
     def end(span: Span) -> Span:
         if span.end_ns is not None:
             return span
-        return replace(span, end_ns=ends[span.start_ns] if span.name == "loop" else maker.now * MS)
+        end_ns = ends[span.start_ns] if span.name == "loop" else maker.now * MS
+        return structs.replace(span, end_ns=end_ns)
 
     return Run(run.id, tuple(end(s) for s in run.spans))

@@ -24,7 +24,7 @@ MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCh
 @given(run=trees())
 def test_exclusive_time_is_what_single_nanoseconds_add_up_to(run: Run) -> None:
     oracle, outline = Oracle(run), outline_of(run)
-    found = exclusive(outline, outline.root, outline.wall)
+    found = exclusive(outline, outline.top, outline.wall)
     agrees(found, oracle.exclusive(oracle.root, oracle.wall), len(oracle.wall))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec import structs
 
 from otel_orchestrator.analysis.live import MINUTE_NS, Doing, Live, Queue
 from otel_orchestrator.model import GaugePoint, Span, Value
@@ -20,7 +20,7 @@ def span(
 
 def ended(one: Span, end_s: float, **attributes: Value) -> Span:
     named = {k.replace("__", "."): v for k, v in attributes.items()}
-    return replace(one, end_ns=int(end_s * S), attributes={**one.attributes, **named})
+    return structs.replace(one, end_ns=int(end_s * S), attributes={**one.attributes, **named})
 
 
 ROOT = span("r", "invoke_workflow shop", 1, state="container")

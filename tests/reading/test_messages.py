@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from otel_orchestrator.analysis.accounting import account
 from otel_orchestrator.analysis.tree import forest_of
@@ -71,7 +71,7 @@ def test_consumers_in_a_circle_are_each_there_once() -> None:
 
 def two_hosts(ahead: float, queues: list[float], results: list[float]) -> Run:
     """Messages that wait so long each way, while the worker's clock is ahead by so much."""
-    here, there = [RUN, replace(NODE, end_ns=RUN.end_ns)], []
+    here, there = [RUN, structs.replace(NODE, end_ns=RUN.end_ns)], []
     for n, waited in enumerate(queues):
         sent, taken = 10 + n, 10 + n + waited
         facts: dict[str, Any] = {Attr.SENT_HOST: "a", Attr.SENT_AGO: (taken + ahead - sent) / 1000}

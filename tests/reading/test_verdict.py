@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from otel_orchestrator.analysis.accounting import account
 from otel_orchestrator.analysis.barriers import barriers_of
@@ -200,7 +201,7 @@ def changed(run: Run, name: str, **changes: object) -> Run:
     """Change the last span of a name."""
     last = max(n for n, s in enumerate(run.spans) if s.name == name)
     spans = list(run.spans)
-    spans[last] = replace(spans[last], **changes)  # type: ignore[arg-type]
+    spans[last] = structs.replace(spans[last], **changes)
     return replace(run, spans=tuple(spans))
 
 

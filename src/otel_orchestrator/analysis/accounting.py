@@ -125,21 +125,22 @@ def wall_view(outline: Outline) -> Breakdown:
     beside: set[str] = set()
     for superstep in outline.supersteps:
         if superstep.straggler is not None:
-            beside |= outline.strangers(superstep.span, superstep.straggler)
-    return exclusive(outline, outline.root, outline.wall, frozenset(beside))
+            beside |= outline.strangers(superstep.ran, superstep.straggler)
+    return exclusive(outline, outline.top, outline.wall, frozenset(beside))
 
 
 def _along_critical_path(outline: Outline) -> Breakdown:
     tally = Tally()
+    ran = {r.span.span_id: r for r in outline.everything()}
     own: dict[str, int] = {}
     path = critical_path(outline.root, outline.below, outline.wall[1], unit_ns=1, touching=True)
     for section in path:
         length = section.end_ns - section.start_ns
         span_id = section.span.span_id
-        tally.add(outline.keys[span_id], length)
+        tally.add(ran[span_id].key, length)
         own[span_id] = own.get(span_id, 0) + length
     for span_id, ns in own.items():
-        take_short_waits(outline, tally, span_id, ns)
+        take_short_waits(tally, ran[span_id], ns)
     return tally.breakdown()
 
 

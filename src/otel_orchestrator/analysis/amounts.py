@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from .. import semconv
 from ..model import Span
 from .canonical import UNIT_NS
-from .clip import Key
+from .clip import Key, Ran
 from .intervals import Interval, length, union, without
 from .outline import Outline
 from .summary import percentile
@@ -108,13 +108,13 @@ class _Gathered:
     worst: Span | None = None
     worst_ns: int = -1
 
-    def add(self, span: Span, interval: Interval, waited_ns: int) -> None:
-        took = interval[1] - interval[0]
+    def add(self, ran: Ran, waited_ns: int) -> None:
+        took = ran.took_ns
         self.durations.append(took)
-        self.intervals.append(interval)
+        self.intervals.append(ran.interval)
         self.waited_ns += waited_ns
         if took > self.worst_ns:
-            self.worst, self.worst_ns = span, took
+            self.worst, self.worst_ns = ran.span, took
 
     def add_parts(self, own: Sequence[Interval], waited_ns: int) -> None:
         self.durations.append(sum(end - start for start, end in own))
@@ -154,26 +154,25 @@ def amounts_of(outline: Outline) -> tuple[tuple[PathAmount, ...], tuple[Category
     numbers: dict[tuple[int, str], int] = {}
     alike: dict[tuple[int, Key, bool], _Gathered] = {}
     compute: dict[Key, _Gathered] = {}
-    stack: list[tuple[Span, int]] = [(outline.root, 0)]
+    stack: list[tuple[Ran, int]] = [(outline.top, 0)]
     while stack:
-        span, number = stack.pop()
-        children = outline.children(span) if span.span_id in outline.below else ()
+        ran, number = stack.pop()
+        span, key = ran.span, ran.key
         if span.name:
             above, number = number, numbers.get((number, span.name), 0)
             if not number:
                 number = numbers[above, span.name] = len(paths_by_number)
                 paths_by_number.append((*paths_by_number[above], span.name))
-            key, interval = outline.keys[span.span_id], outline.clipped[span.span_id]
-            waited_ns = _waited(outline, span, children)
+            waited_ns = _waited(ran)
             counts = _counts(span, key)
             gathered = alike.get((number, key, counts))
             if gathered is None:
                 gathered = alike[number, key, counts] = _Gathered(key)
-            gathered.add(span, interval, waited_ns)
+            gathered.add(ran, waited_ns)
             if counts and key[1] == semconv.COMPUTE:
-                own = without(interval, (outline.clipped[c.span_id] for c in children))
+                own = without(ran.interval, [c.interval for c in ran.inside])
                 compute.setdefault(key, _Gathered(key)).add_parts(own, waited_ns)
-        stack.extend([(child, number) for child in children])
+        stack.extend([(child, number) for child in ran.inside])
     paths: dict[Path, _Gathered] = {}
     categories: dict[Key, _Gathered] = {**compute}
     for number, key, counts in sorted(alike, key=lambda a: (paths_by_number[a[0]], a[1:])):
@@ -187,26 +186,21 @@ def amounts_of(outline: Outline) -> tuple[tuple[PathAmount, ...], tuple[Category
     )
 
 
-def _waited(outline: Outline, span: Span, children: Sequence[Span]) -> int:
+def _waited(ran: Ran) -> int:
     """Return how long a span waited: for a wait, all of it; else while nothing below it worked.
 
     node worker  ├──────────────────────────┤
     wait lock      ├░░░░░░░░░┤
     chat                 ├▓▓▓▓▓▓▓▓┤              →  ░░░░ waited
     """
-    keys, clipped = outline.keys, outline.clipped
-    start, end = clipped[span.span_id]
-    if keys[span.span_id][0] == semconv.WAITING:
-        return end - start
-    short = outline.short.get(span.span_id, ())
-    if not children and not short:
-        return 0
-    waited = sum(ns for _, ns in short)
-    waits = [clipped[c.span_id] for c in children if keys[c.span_id][0] == semconv.WAITING]
+    if ran.key[0] == semconv.WAITING:
+        return ran.took_ns
+    waited = sum([ns for _, ns in ran.short]) if ran.short else 0
+    waits = [c.interval for c in ran.inside if c.key[0] == semconv.WAITING]
     if waits:
-        work = [clipped[c.span_id] for c in children if keys[c.span_id][0] != semconv.WAITING]
+        work = [c.interval for c in ran.inside if c.key[0] != semconv.WAITING]
         waited += sum(b - a for wait in union(waits) for a, b in without(wait, work))
-    return min(waited, end - start)
+    return min(waited, ran.took_ns)
 
 
 def _counts(span: Span, key: Key) -> bool:

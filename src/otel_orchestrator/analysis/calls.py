@@ -9,6 +9,7 @@ from typing import NamedTuple
 from .. import semconv
 from ..model import Span
 from ..semconv import Attr
+from .clip import Ran
 from .jobs import Job
 from .outline import Outline
 
@@ -41,23 +42,23 @@ class JobCalls:
         batches: the durations of git commands, those that follow on each other together.
     """
 
-    llm: tuple[Span, ...]
-    git: tuple[Span, ...]
+    llm: tuple[Ran, ...]
+    git: tuple[Ran, ...]
     chains: tuple[tuple[int, ...], ...]
     batches: tuple[tuple[int, ...], ...]
 
 
 def calls_of(outline: Outline, job: Job) -> JobCalls:
     """Return the calls below a job."""
-    walk = _Walk(outline)
+    walk = _Walk()
     strangers = outline.not_of(job)
     walk.visit(
-        [c for c in outline.children(job.top) if c.span_id not in strangers],
+        [c for c in job.top.inside if c.span.span_id not in strangers],
         _Around(None, is_in_llm=False, is_in_git=False),
     )
     while walk.stack:
-        span, around = walk.stack.pop()
-        walk.visit(outline.inside[span.span_id], around)
+        ran, around = walk.stack.pop()
+        walk.visit(ran.inside, around)
     chains = tuple(tuple(chain) for chain in walk.chains if chain)
     return JobCalls(tuple(walk.llm), tuple(walk.git), chains, tuple(walk.batches))
 
@@ -73,54 +74,50 @@ class _Around(NamedTuple):
 class _Walk:
     """Gathers the calls below a job."""
 
-    def __init__(self, outline: Outline) -> None:
-        self.stack: list[tuple[Span, _Around]] = []
-        self.llm: list[Span] = []
-        self.git: list[Span] = []
+    def __init__(self) -> None:
+        self.stack: list[tuple[Ran, _Around]] = []
+        self.llm: list[Ran] = []
+        self.git: list[Ran] = []
         self.chains: list[list[int]] = []
         self.batches: list[tuple[int, ...]] = []
-        self._outline = outline
 
-    def visit(self, children: Iterable[Span], around: _Around) -> None:
+    def visit(self, children: Iterable[Ran], around: _Around) -> None:
         """Look at the children of one span."""
         batch: list[int] = []
         for child in children:
-            category, inside = child.category, around
+            span, inside = child.span, around
+            category = span.category
             if category == semconv.GIT:
                 inside = self._git(child, around, batch)
             elif batch:
                 self.batches.append(tuple(batch))
                 batch = []
-            if category == semconv.LLM and is_call(child):
+            if category == semconv.LLM and is_call(span):
                 inside = self._llm(child, inside)
-            elif child.operation == semconv.INVOKE_AGENT and not inside.is_in_llm:
+            elif span.operation == semconv.INVOKE_AGENT and not inside.is_in_llm:
                 inside = _Around(self._new_chain(), is_in_llm=False, is_in_git=inside.is_in_git)
-            if child.span_id in self._outline.inside:
+            if child.inside:
                 self.stack.append((child, inside))
         if batch:
             self.batches.append(tuple(batch))
 
-    def _git(self, command: Span, around: _Around, batch: list[int]) -> _Around:
+    def _git(self, command: Ran, around: _Around, batch: list[int]) -> _Around:
         self.git.append(command)
         if around.is_in_git:
             return around
-        batch.append(self._took(command))
+        batch.append(command.took_ns)
         return _Around(around.chain, around.is_in_llm, is_in_git=True)
 
-    def _llm(self, call: Span, around: _Around) -> _Around:
+    def _llm(self, call: Ran, around: _Around) -> _Around:
         self.llm.append(call)
         if around.is_in_llm:
             return around
         if around.chain is None:
-            self.chains.append([self._took(call)])
+            self.chains.append([call.took_ns])
         else:
-            around.chain.append(self._took(call))
+            around.chain.append(call.took_ns)
         return _Around(around.chain, is_in_llm=True, is_in_git=around.is_in_git)
 
     def _new_chain(self) -> list[int]:
         self.chains.append([])
         return self.chains[-1]
-
-    def _took(self, span: Span) -> int:
-        start, end = self._outline.clipped[span.span_id]
-        return end - start

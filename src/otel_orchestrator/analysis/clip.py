@@ -7,10 +7,11 @@ its parent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from .. import semconv
 from ..model import Span
@@ -24,59 +25,75 @@ _LLM: Final = (semconv.WORKING, semconv.LLM)
 _FRAMEWORK: Final = (semconv.WORKING, semconv.FRAMEWORK)
 
 
-@dataclass(frozen=True, slots=True)
-class Clipped:
-    """What is below a root.
+class Ran(Struct, eq=False, gc=False):
+    """A span as it counts. Not changed any more once everything is clipped.
 
     Attributes:
-        inside: the children of each span that ran within it, by its id.
-        intervals: when each span ran, within its parents; without those outside.
-        keys: what each of them counts as where no child of it runs.
-        short: waits too short for a span, by the span whose time they are taken from.
+        span: what was recorded.
+        start_ns, end_ns: when it ran, within its parents.
+        key: what it counts as where no child of it runs.
+        short: waits too short for a span, which are taken from its time.
+        inside: its children that ran within it, by start.
     """
 
-    inside: dict[str, tuple[Span, ...]]
-    intervals: dict[str, Interval]
-    keys: dict[str, Key]
-    short: dict[str, tuple[tuple[str, int], ...]]
+    # One object instead of entries in several dictionaries: a run of a million spans is walked over
+    # and over, and each look into so large a dictionary waits for the memory.
+    span: Span
+    start_ns: int
+    end_ns: int
+    key: Key
+    short: tuple[tuple[str, int], ...] = ()
+    inside: tuple[Ran, ...] = ()
+
+    @property
+    def interval(self) -> Interval:
+        """When it ran."""
+        return self.start_ns, self.end_ns
+
+    @property
+    def took_ns(self) -> int:
+        """How long it ran."""
+        return self.end_ns - self.start_ns
+
+    def below(self) -> Iterator[Ran]:
+        """Yield everything below it, parents first."""
+        stack = list(reversed(self.inside))
+        while stack:
+            found = stack.pop()
+            yield found
+            stack.extend(reversed(found.inside))
 
 
-def clip(root: Span, below: Mapping[str, tuple[Span, ...]], end_ns: int) -> Clipped:
+def clip(root: Span, below: Mapping[str, tuple[Span, ...]], end_ns: int) -> Ran:
     """Clip everything below a root, which ends at `end_ns` if it has no end of its own."""
-    found = Clipped({}, {}, {}, {})
-    whole = (root.start_ns, max(root.start_ns, end_ns if root.end_ns is None else root.end_ns))
-    _note(found, root, whole, is_in_llm=False, is_in_node=False)
-    stack = [(root, False, False)]
+    end_ns = max(root.start_ns, end_ns if root.end_ns is None else root.end_ns)
+    top = _ran(root, root.start_ns, end_ns, is_in_llm=False, is_in_node=False)
+    stack = [(top, False, False)]
     while stack:
-        span, is_in_llm, is_in_node = stack.pop()
-        span_id = span.span_id
-        earliest, latest = found.intervals[span_id]
-        is_in_llm = is_in_llm or found.keys[span_id] == _LLM
-        is_in_node = is_in_node or span.operation == semconv.NODE
-        children, kept = below.get(span_id, ()), []
-        for child in children:
-            start, end = max(child.start_ns, earliest), latest
-            if child.end_ns is not None and child.end_ns < latest:
-                end = child.end_ns
+        ran, is_in_llm, is_in_node = stack.pop()
+        earliest, latest = ran.start_ns, ran.end_ns
+        is_in_llm = is_in_llm or ran.key == _LLM
+        is_in_node = is_in_node or ran.span.operation == semconv.NODE
+        kept = []
+        for child in below.get(ran.span.span_id, ()):
+            start, end = child.start_ns, child.end_ns
+            start = max(start, earliest)
+            if end is None or end > latest:
+                end = latest
             if start <= end and not (child.category == semconv.HELD and _is_beside(child)):
-                kept.append(child)
-                _note(found, child, (start, end), is_in_llm, is_in_node)
+                found = _ran(child, start, end, is_in_llm, is_in_node)
+                kept.append(found)
                 if child.span_id in below:
-                    stack.append((child, is_in_llm, is_in_node))
-        if kept:
-            found.inside[span_id] = tuple(kept) if len(kept) < len(children) else children
-    return found
+                    stack.append((found, is_in_llm, is_in_node))
+        ran.inside = tuple(kept)
+    return top
 
 
-def _note(
-    found: Clipped, span: Span, interval: Interval, is_in_llm: bool, is_in_node: bool
-) -> None:
-    span_id = span.span_id
-    found.intervals[span_id] = interval
-    found.keys[span_id] = _key(span, is_in_llm, is_in_node)
+def _ran(span: Span, start_ns: int, end_ns: int, is_in_llm: bool, is_in_node: bool) -> Ran:
     # All names at once: asking each name of each span takes longer than everything else here.
-    if Attr.SHORT_WAIT in "".join(span.attributes) and (waits := _short_waits(span)):
-        found.short[span_id] = waits
+    has_short = Attr.SHORT_WAIT in "".join(span.attributes)
+    short = _short_waits(span) if has_short else ()
+    return Ran(span, start_ns, end_ns, _key(span, is_in_llm, is_in_node), short)
 
 
 def _is_beside(span: Span) -> bool:

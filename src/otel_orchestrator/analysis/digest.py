@@ -108,13 +108,12 @@ def _waits(outline: Outline) -> dict[str, int]:
         if more_ns:
             ns[category] = ns.get(category, 0) + more_ns
 
-    for span_id, (state, category) in outline.keys.items():
+    for ran in outline.everything():
+        state, category = ran.key
         if state == semconv.WAITING:
-            start, end = outline.clipped[span_id]
-            add(category, end - start)
-    for waits in outline.short.values():
-        for category, short_ns in waits:
-            add(category, short_ns)
+            add(category, ran.took_ns)
+        for short, short_ns in ran.short:
+            add(short, short_ns)
     for job in outline.jobs:
         add(semconv.DEPENDENCY, job.dependency_ns)
         add(semconv.HELD, job.held_ns)

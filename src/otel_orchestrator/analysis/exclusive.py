@@ -17,24 +17,23 @@ leave of it, and that is all there is to know; only the others are swept over, i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from .. import semconv
-from ..model import Span
-from .clip import Key
+from .clip import Key, Ran
 from .intervals import Interval
 from .outline import Outline
 from .tally import SCALE_BITS, Breakdown, Tally
 
 _NONE: Final[frozenset[str]] = frozenset()
 
-Running = tuple[int, int, Span]
-"""From, to, and the span that runs."""
+Running = tuple[int, int, Ran]
+"""From, to, and what runs."""
 
 
 def exclusive(
-    outline: Outline, top: Span, window: Interval, without: frozenset[str] = _NONE
+    outline: Outline, top: Ran, window: Interval, without: frozenset[str] = _NONE
 ) -> Breakdown:
     """Break an interval of a span down into exclusive categories: O(n log n) in what is below.
 
@@ -45,21 +44,20 @@ def exclusive(
         without: ids of tasks and nodes to leave out, with all that is below them.
     """
     tally = Tally()
-    start, end = outline.clipped[top.span_id]
-    start, end = max(start, window[0]), min(end, window[1])
+    start, end = max(top.start_ns, window[0]), min(top.end_ns, window[1])
     if start < end:
         _add_up(outline, tally, (start, end, top), without)
-    for span_id, scaled in tally.own.items():
-        take_short_waits(outline, tally, span_id, scaled >> SCALE_BITS)
+    for ran, scaled in tally.own.items():
+        take_short_waits(tally, ran, scaled >> SCALE_BITS)
     return tally.breakdown()
 
 
-def take_short_waits(outline: Outline, tally: Tally, span_id: str, own_ns: int) -> None:
+def take_short_waits(tally: Tally, ran: Ran, own_ns: int) -> None:
     """Take the waits without a span of their own out of what their span did itself."""
     left = own_ns
-    for category, ns in outline.short.get(span_id, ()):
+    for category, ns in ran.short:
         taken = min(ns, left)
-        tally.move(outline.keys[span_id], (semconv.WAITING, category), taken)
+        tally.move(ran.key, (semconv.WAITING, category), taken)
         left -= taken
 
 
@@ -67,33 +65,30 @@ def _add_up(outline: Outline, tally: Tally, top: Running, without: frozenset[str
     """Add up what a span, cut to an interval, and everything below it did."""
     stack = [top]
     while stack:
-        running = start, end, span = stack.pop()
-        if span.operation == semconv.NODE and outline.clipped[span.span_id] == (start, end):
-            tally.merge(_whole(outline, span))
+        running = start, end, ran = stack.pop()
+        if ran.span.operation == semconv.NODE and ran.interval == (start, end):
+            tally.merge(_whole(outline, ran))
             continue
-        _add_one(outline, tally, running, stack, without)
+        _add_one(tally, running, stack, without)
 
 
-def _whole(outline: Outline, node: Span) -> Tally:
+def _whole(outline: Outline, node: Ran) -> Tally:
     """Return what a node and everything below it did in all of its time."""
-    known = outline.known.get(node.span_id)
+    known = outline.known.get(node)
     if known is None:
-        known = outline.known[node.span_id] = Tally()
-        stack = [(*outline.clipped[node.span_id], node)]
+        known = outline.known[node] = Tally()
+        stack = [(node.start_ns, node.end_ns, node)]
         while stack:
-            _add_one(outline, known, stack.pop(), stack, _NONE)
+            _add_one(known, stack.pop(), stack, _NONE)
     return known
 
 
-def _add_one(
-    outline: Outline, tally: Tally, running: Running, stack: list[Running], without: frozenset[str]
-) -> None:
+def _add_one(tally: Tally, running: Running, stack: list[Running], without: frozenset[str]) -> None:
     """Add up what a span did itself, and leave its children to be done, or sweep over them."""
-    start, end, span = running
+    start, end, ran = running
     own = end - start
-    span_id = span.span_id
-    if children := outline.inside.get(span_id):
-        parts = _cut(outline, children, (start, end), without)
+    if ran.inside:
+        parts = _cut(ran.inside, start, end, without)
         if _is_one_by_one(parts):
             for since, until, _ in parts:
                 own -= until - since
@@ -104,26 +99,23 @@ def _add_one(
                 if len(cluster) == 1:
                     stack.extend(cluster)
                 else:
-                    _sweep(outline, tally, cluster, without)
+                    _sweep(tally, cluster, without)
     if own:
-        key = outline.keys[span_id]
-        tally.add(key, own)
-        if span_id in outline.short and key[0] == semconv.WORKING:
-            tally.did(span_id, own << SCALE_BITS)
+        tally.add(ran.key, own)
+        if ran.short and ran.key[0] == semconv.WORKING:
+            tally.did(ran, own << SCALE_BITS)
 
 
 def _cut(
-    outline: Outline, children: Iterable[Span], window: Interval, without: frozenset[str]
+    children: Iterable[Ran], earliest: int, latest: int, without: frozenset[str]
 ) -> list[Running]:
     """Return the children that run in a window, by their start."""
-    earliest, latest = window
-    clipped = outline.clipped
     parts = []
     for child in children:
-        start, end = clipped[child.span_id]
+        start, end = child.start_ns, child.end_ns
         start = max(start, earliest)
         end = min(end, latest)
-        if start < end and child.span_id not in without:
+        if start < end and not (without and child.span.span_id in without):
             parts.append((start, end, child))
     return parts
 
@@ -155,84 +147,79 @@ def _clusters(parts: Iterable[Running]) -> Iterator[list[Running]]:
         yield cluster
 
 
-def _sweep(outline: Outline, tally: Tally, cluster: list[Running], without: frozenset[str]) -> None:
+def _sweep(tally: Tally, cluster: list[Running], without: frozenset[str]) -> None:
     """Add up what spans that overlap, and everything below them, did."""
-    sweep = _Sweep(outline, tally)
+    sweep = _Sweep(tally)
     at_ns = cluster[0][0]
-    for change in sorted(_changes(outline, cluster, without), key=lambda c: c.at_ns):
+    for change in sorted(_changes(cluster, without), key=itemgetter(0)):
         if change.at_ns > at_ns:
             sweep.pass_by(change.at_ns - at_ns)
             at_ns = change.at_ns
         sweep.apply(change)
-    for span_id, scaled in sweep.own.items():
-        tally.did(span_id, scaled)
+    for ran, scaled in sweep.own.items():
+        tally.did(ran, scaled)
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(NamedTuple):
     """A span starts or ends. Its parent is the one in the tree, which an orphan does not name."""
 
     at_ns: int
     is_start: bool
-    span_id: str
-    parent_id: str | None
+    ran: Ran
+    parent: Ran | None
 
 
-def _changes(
-    outline: Outline, cluster: Iterable[Running], without: frozenset[str]
-) -> Iterator[_Change]:
-    stack: list[tuple[Running, str | None]] = [(part, None) for part in cluster]
+def _changes(cluster: Iterable[Running], without: frozenset[str]) -> Iterator[_Change]:
+    stack: list[tuple[Running, Ran | None]] = [(part, None) for part in cluster]
     while stack:
-        (start, end, span), parent_id = stack.pop()
-        yield _Change(start, True, span.span_id, parent_id)
-        yield _Change(end, False, span.span_id, parent_id)
-        if children := outline.inside.get(span.span_id):
-            parts = _cut(outline, children, (start, end), without)
-            stack.extend([(part, span.span_id) for part in parts])
+        (start, end, ran), parent = stack.pop()
+        yield _Change(start, True, ran, parent)
+        yield _Change(end, False, ran, parent)
+        if ran.inside:
+            stack.extend([(part, ran) for part in _cut(ran.inside, start, end, without)])
 
 
 class _Sweep:
     """What runs at the instant that the sweep has come to."""
 
-    def __init__(self, outline: Outline, tally: Tally) -> None:
-        self._outline = outline
+    def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._running: set[str] = set()
-        self._children: dict[str, int] = {}
+        self._running: set[Ran] = set()
+        self._children: dict[Ran, int] = {}
         self._leaves: dict[Key, int] = {}
         self._workers = 0
         # Scaled nanoseconds that one working leaf would have got since the beginning.
         self._one_share = 0
-        self.own: dict[str, int] = {}
+        self.own: dict[Ran, int] = {}
 
     def apply(self, change: _Change) -> None:
         """Start or end a span; at one instant, in any order."""
-        self._toggle(change.span_id, change.is_start)
-        if change.parent_id is None:
+        self._toggle(change.ran, change.is_start)
+        parent = change.parent
+        if parent is None:
             return
-        before = self._children.get(change.parent_id, 0)
+        before = self._children.get(parent, 0)
         after = before + (1 if change.is_start else -1)
-        self._children[change.parent_id] = after
-        if change.parent_id in self._running and (before == 0) != (after == 0):
-            self._set_leaf(change.parent_id, after == 0)
+        self._children[parent] = after
+        if parent in self._running and (before == 0) != (after == 0):
+            self._set_leaf(parent, after == 0)
 
-    def _toggle(self, span_id: str, is_start: bool) -> None:
-        if self._children.get(span_id, 0) == 0:
-            self._set_leaf(span_id, is_start)
+    def _toggle(self, ran: Ran, is_start: bool) -> None:
+        if self._children.get(ran, 0) == 0:
+            self._set_leaf(ran, is_start)
         if is_start:
-            self._running.add(span_id)
+            self._running.add(ran)
         else:
-            self._running.discard(span_id)
+            self._running.discard(ran)
 
-    def _set_leaf(self, span_id: str, is_leaf: bool) -> None:
-        key = self._outline.keys[span_id]
+    def _set_leaf(self, ran: Ran, is_leaf: bool) -> None:
+        key = ran.key
         change = 1 if is_leaf else -1
         self._leaves[key] = self._leaves.get(key, 0) + change
         if key[0] == semconv.WORKING:
             self._workers += change
-            if span_id in self._outline.short:
-                own = self.own.get(span_id, 0)
-                self.own[span_id] = own - change * self._one_share
+            if ran.short:
+                self.own[ran] = self.own.get(ran, 0) - change * self._one_share
 
     def pass_by(self, ns: int) -> None:
         """Let time pass in which nothing changes."""

@@ -146,7 +146,10 @@ _STRUCTURE: Final = (
 def unsure_of(outline: Outline) -> Sequence[Span]:
     """Return the spans without an end, and those whose parent is missing: they are nowhere."""
     spans = outline.run.spans
-    unsure = [s for s in spans if s.never_ended and s.span_id in outline.clipped]
+    unsure = [s for s in spans if s.never_ended]
+    if unsure:
+        counted = {ran.span.span_id for ran in outline.everything()}
+        unsure = [s for s in unsure if s.span_id in counted]
     ids = {s.span_id for s in spans}
     stack = [s for s in spans if s.parent_id and s.parent_id not in ids and s is not outline.root]
     while stack:

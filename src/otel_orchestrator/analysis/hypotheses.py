@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import nsmallest
 from typing import Final
 
 from .. import semconv
-from ..model import Span
 from ..semconv import Attr
 from .barriers import Barrier, barriers_of
+from .clip import Ran
 from .examples import Example, example
 from .findings import MATERIAL, Case, Finding, Number, finding
 from .intervals import Interval
 from .jobs import Job
-from .outline import Outline
 from .tally import Breakdown
 
 LLM_SHARE_OF_TASK: Final = 0.50
@@ -57,7 +57,7 @@ def llm(case: Case) -> Finding:
             Number("of which rate limits", _sum(services, semconv.RATE_LIMIT), "ns"),
             Number("of which waits for a connection", _sum(services, semconv.POOL), "ns"),
         ),
-        examples=_longest(case.outline, calls),
+        examples=_longest(calls),
         advice=(
             "Use a faster or smaller model for simple tasks, and ask for shorter answers: output"
             " tokens are what takes the time.",
@@ -82,7 +82,7 @@ def git(case: Case) -> Finding:
         (s, job)
         for job in (*case.workers, *cycle)
         for s in case.phases.called(job).git
-        if s.text(Attr.GIT_PART) is None
+        if s.span.text(Attr.GIT_PART) is None
     ]
     return finding(
         case,
@@ -102,7 +102,7 @@ def git(case: Case) -> Finding:
             Number("in git, on the wall, workers", by_workers, "ns"),
             Number("in git, on the wall, Director and Strategist", by_cycle, "ns"),
         ),
-        examples=_longest(case.outline, commands),
+        examples=_longest(commands),
         advice=(
             "Batch commits, and merge several branches at once instead of one after the other.",
             "Use git worktree less: keep a pool of worktrees and reset them instead of adding and"
@@ -233,13 +233,9 @@ def _stragglers(barriers: Sequence[Barrier]) -> tuple[Example, ...]:
     )
 
 
-def _longest(outline: Outline, spans: Sequence[tuple[Span, Job]]) -> tuple[Example, ...]:
-    def took(span: Span) -> int:
-        start, end = outline.clipped[span.span_id]
-        return end - start
-
-    worst = sorted(spans, key=lambda s: (-took(s[0]), s[0].span_id))[:_EXAMPLES]
-    return tuple(example(span, job.task_id, took(span)) for span, job in worst)
+def _longest(found: Sequence[tuple[Ran, Job]]) -> tuple[Example, ...]:
+    worst = nsmallest(_EXAMPLES, found, key=lambda f: (-f[0].took_ns, f[0].span.span_id))
+    return tuple(example(ran.span, job.task_id, ran.took_ns) for ran, job in worst)
 
 
 def _sum(services: Sequence[Breakdown], category: str) -> int:

@@ -6,14 +6,14 @@ task worker   scheduled ░░ queue ░░ started ▓▓▓▓▓▓▓▓▓�
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from .. import semconv
 from ..model import Span
 from ..semconv import Attr
-from .clip import seconds_to_ns
+from .clip import Ran, seconds_to_ns
 from .intervals import Interval
 
 _TRANSPARENT: Final = (semconv.LOOP, semconv.SUPERSTEP)
@@ -26,7 +26,8 @@ class Job:
 
     Attributes:
         span: the `task` span; of a plain node, its first attempt.
-        top: the span that everything of this job is below: the task's, or a plain node's superstep.
+        ran: that span as it counts.
+        top: what everything of this job is below: the task, or a plain node's superstep.
         name: of the node.
         task_id: of the application's task that it works for.
         depends_on: the ids of the tasks that had to be done first; None where that is not known.
@@ -41,7 +42,8 @@ class Job:
     """
 
     span: Span
-    top: Span
+    ran: Ran = field(repr=False, compare=False)
+    top: Ran = field(repr=False, compare=False)
     name: str
     task_id: str | None
     depends_on: tuple[str, ...] | None
@@ -81,17 +83,26 @@ class Superstep:
     """One superstep of the outermost graph.
 
     Attributes:
-        span, start_ns, end_ns: its span and when it ran.
+        span, ran: its span, and that as it counts.
         jobs: LangGraph's own tasks, by their start.
         slot_jobs: what takes slots: its jobs, but instead of a node that itself hands the
             application's tasks to workers those tasks.
     """
 
     span: Span
-    start_ns: int
-    end_ns: int
+    ran: Ran = field(repr=False, compare=False)
     jobs: tuple[Job, ...]
     slot_jobs: tuple[Job, ...]
+
+    @property
+    def start_ns(self) -> int:
+        """When it started."""
+        return self.ran.start_ns
+
+    @property
+    def end_ns(self) -> int:
+        """When it ended."""
+        return self.ran.end_ns
 
     @property
     def straggler(self) -> Job | None:
@@ -134,116 +145,107 @@ class Superstep:
         return tuple(reversed(chain))
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What the making of jobs needs to know of the spans."""
-
-    root: Span
-    inside: Mapping[str, tuple[Span, ...]]
-    clipped: Mapping[str, Interval]
-
-    def children(self, span: Span) -> Sequence[Span]:
-        """Return the children of a span that ran within it."""
-        return self.inside.get(span.span_id, ())
-
-    def outermost(self, operation: str) -> list[Span]:
-        """Return the loops, or supersteps, of the outermost graph, by start."""
-        found: list[Span] = []
-        stack = list(self.children(self.root))
-        while stack:
-            span = stack.pop()
-            if span.operation == operation:
-                found.append(span)
-            if span.operation in _TRANSPARENT:
-                stack.extend(self.children(span))
-        return sorted(found, key=lambda s: (self.clipped[s.span_id], s.span_id))
-
-    def shallowest(self, top: Span, *, with_task_id: bool) -> list[Span]:
-        """Return the tasks and nodes below a span that are below no other such."""
-        found: list[Span] = []
-        stack = list(self.children(top))
-        while stack:
-            span = stack.pop()
-            is_job = span.operation in (semconv.TASK, semconv.NODE)
-            if is_job and (not with_task_id or span.text(Attr.TASK_ID) is not None):
-                found.append(span)
-            else:
-                stack.extend(self.children(span))
-        return sorted(found, key=lambda s: (self.clipped[s.span_id], s.span_id))
+def outermost(top: Ran, operation: str) -> list[Ran]:
+    """Return the loops, or supersteps, of the outermost graph, by start."""
+    found: list[Ran] = []
+    stack = list(top.inside)
+    while stack:
+        ran = stack.pop()
+        if ran.span.operation == operation:
+            found.append(ran)
+        if ran.span.operation in _TRANSPARENT:
+            stack.extend(ran.inside)
+    return sorted(found, key=_in_order)
 
 
-def supersteps_of(shape: Shape) -> Iterator[Superstep]:
+def _shallowest(top: Ran, *, with_task_id: bool) -> list[Ran]:
+    """Return the tasks and nodes below a span that are below no other such."""
+    found: list[Ran] = []
+    stack = list(top.inside)
+    while stack:
+        ran = stack.pop()
+        span = ran.span
+        is_job = span.operation in (semconv.TASK, semconv.NODE)
+        if is_job and (not with_task_id or span.text(Attr.TASK_ID) is not None):
+            found.append(ran)
+        else:
+            stack.extend(ran.inside)
+    return sorted(found, key=_in_order)
+
+
+def _in_order(ran: Ran) -> tuple[int, int, str]:
+    return ran.start_ns, ran.end_ns, ran.span.span_id
+
+
+def supersteps_of(top: Ran) -> Iterator[Superstep]:
     """Yield the supersteps of the outermost graph, in order."""
-    for span in shape.outermost(semconv.SUPERSTEP):
-        start, end = shape.clipped[span.span_id]
-        jobs = sorted(_jobs_of(shape, span), key=by_start)
-        slot_jobs = sorted(_without_dispatchers(shape, jobs), key=by_start)
-        yield Superstep(span, start, end, tuple(jobs), tuple(slot_jobs))
+    for ran in outermost(top, semconv.SUPERSTEP):
+        jobs = sorted(_jobs_of(ran), key=by_start)
+        slot_jobs = sorted(_without_dispatchers(jobs), key=by_start)
+        yield Superstep(ran.span, ran, tuple(jobs), tuple(slot_jobs))
 
 
-def _jobs_of(shape: Shape, superstep: Span) -> Iterator[Job]:
-    children = shape.children(superstep)
-    by_name: dict[str, list[Span]] = {}
-    for child in children:
-        if child.operation == semconv.TASK:
-            yield _job(shape, child, child, shape.children(child), _attempts(shape, child))
-        elif child.operation == semconv.NODE:
-            by_name.setdefault(child.name, []).append(child)
+def _jobs_of(superstep: Ran) -> Iterator[Job]:
+    by_name: dict[str, list[Ran]] = {}
+    for child in superstep.inside:
+        if child.span.operation == semconv.TASK:
+            yield _job(child, child, child.inside, _attempts(child))
+        elif child.span.operation == semconv.NODE:
+            by_name.setdefault(child.span.name, []).append(child)
     for attempts in by_name.values():
         # The waits of a plain node are the superstep's, which has no other job.
-        waits = [c for c in children if c.operation == semconv.WAIT] if len(by_name) == 1 else []
-        yield _job(shape, attempts[0], superstep, waits, attempts)
+        is_alone = len(by_name) == 1
+        waits = [c for c in superstep.inside if is_alone and c.span.operation == semconv.WAIT]
+        yield _job(attempts[0], superstep, waits, attempts)
 
 
-def jobs_by_hand(shape: Shape) -> Iterator[Job]:
+def jobs_by_hand(top: Ran) -> Iterator[Job]:
     """Yield the jobs of a run without supersteps: the outermost tasks and nodes."""
-    outermost = shape.shallowest(shape.root, with_task_id=False)
-    yield from _without_dispatchers(shape, (_own_job(shape, span) for span in outermost))
+    yield from _without_dispatchers(map(_own_job, _shallowest(top, with_task_id=False)))
 
 
-def _without_dispatchers(shape: Shape, jobs: Iterable[Job]) -> Iterator[Job]:
+def _without_dispatchers(jobs: Iterable[Job]) -> Iterator[Job]:
     """Put what a node hands to workers of its own in place of the node."""
     for job in jobs:
-        nested: list[Span] = []
+        nested: list[Ran] = []
         if job.task_id is None and job.span.operation == semconv.NODE:
-            nested = shape.shallowest(job.span, with_task_id=True)
+            nested = _shallowest(job.ran, with_task_id=True)
         if not nested:
             yield job
-        for span in nested:
-            yield _own_job(shape, span)
+        yield from map(_own_job, nested)
 
 
-def _own_job(shape: Shape, span: Span) -> Job:
-    attempts = [span] if span.operation == semconv.NODE else _attempts(shape, span)
-    return _job(shape, span, span, shape.children(span), attempts)
+def _own_job(ran: Ran) -> Job:
+    return _job(ran, ran, ran.inside, _attempts(ran))
 
 
-def _attempts(shape: Shape, task: Span) -> list[Span]:
-    return [c for c in shape.children(task) if c.operation == semconv.NODE]
+def _attempts(ran: Ran) -> list[Ran]:
+    """Return the attempts of a task; a node outside of one has one, itself."""
+    if ran.span.operation == semconv.NODE:
+        return [ran]
+    return [c for c in ran.inside if c.span.operation == semconv.NODE]
 
 
-def _job(
-    shape: Shape, span: Span, top: Span, waits: Sequence[Span], attempts: Sequence[Span]
-) -> Job:
-    start, end = shape.clipped[span.span_id]
+def _job(ran: Ran, top: Ran, waits: Sequence[Ran], attempts: Sequence[Ran]) -> Job:
+    span, end = ran.span, ran.end_ns
     is_task = span.operation == semconv.TASK
-    ran = tuple(shape.clipped[a.span_id] for a in attempts)
-    if ran:
-        started, ended = min(a for a, _ in ran), max(b for _, b in ran)
+    if attempts:
+        started, ended = min(a.start_ns for a in attempts), max(a.end_ns for a in attempts)
     else:
-        started, ended = _between_waits(shape, (start, end), waits)
-    scheduled = start
+        started, ended = _between_waits(ran, waits)
+    scheduled = ran.start_ns
     if not is_task:
-        scheduled = min((start, *_starts(shape, waits, _BEFORE_START, started)))
+        scheduled = min((scheduled, *_starts(waits, _BEFORE_START, started)))
         end = ended
     depends_on = span.attributes.get(Attr.TASK_DEPENDS_ON)
     return Job(
         span=span,
+        ran=ran,
         top=top,
         name=_name(span, attempts),
         task_id=span.text(Attr.TASK_ID),
         depends_on=tuple(map(str, depends_on)) if isinstance(depends_on, tuple) else None,
-        attempts=ran,
+        attempts=tuple([a.interval for a in attempts]),
         scheduled_ns=scheduled,
         started_ns=started,
         ended_ns=ended,
@@ -255,33 +257,29 @@ def _job(
     )
 
 
-def _between_waits(shape: Shape, whole: Interval, waits: Sequence[Span]) -> Interval:
+def _between_waits(ran: Ran, waits: Sequence[Ran]) -> Interval:
     """Return when a task without a node ran: after it queued, before it waited for others.
 
     ├░queue░┤ ……… ├░barrier░┤     →     │  ………  │
     """
-    start, end = whole
-    queued = [w for w in waits if w.state == semconv.WAITING and w.category in _BEFORE_START]
-    barred = [w for w in waits if w.state == semconv.WAITING and w.category == semconv.BARRIER]
-    started = max((shape.clipped[w.span_id][1] for w in queued), default=start)
-    ended = min((shape.clipped[w.span_id][0] for w in barred), default=end)
-    return (started, ended) if started <= ended else (start, end)
+    queued = [w.end_ns for w in waits if _is_wait(w, _BEFORE_START)]
+    barred = [w.start_ns for w in waits if _is_wait(w, (semconv.BARRIER,))]
+    started, ended = max(queued, default=ran.start_ns), min(barred, default=ran.end_ns)
+    return (started, ended) if started <= ended else ran.interval
 
 
-def _starts(
-    shape: Shape, waits: Sequence[Span], categories: Sequence[str], before: int
-) -> list[int]:
-    starts = (
-        shape.clipped[w.span_id][0]
-        for w in waits
-        if w.state == semconv.WAITING and w.category in categories
-    )
+def _starts(waits: Sequence[Ran], categories: Sequence[str], before: int) -> list[int]:
+    starts = [w.start_ns for w in waits if _is_wait(w, categories)]
     return [start for start in starts if start <= before]
 
 
-def _name(span: Span, attempts: Sequence[Span]) -> str:
-    spans = [*attempts, span]
-    return spans[0].text(Attr.NODE_NAME) or span.name.partition(" ")[2] or span.name
+def _is_wait(ran: Ran, categories: Sequence[str]) -> bool:
+    return ran.span.state == semconv.WAITING and ran.span.category in categories
+
+
+def _name(span: Span, attempts: Sequence[Ran]) -> str:
+    first = attempts[0].span if attempts else span
+    return first.text(Attr.NODE_NAME) or span.name.partition(" ")[2] or span.name
 
 
 def by_start(job: Job) -> tuple[int, int, str]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from .. import semconv
 from ..model import Run, Span
 from ..semconv import Attr
-from .clip import Key, clip
+from .clip import Ran, clip
 from .intervals import Interval
-from .jobs import Job, Shape, Superstep, by_start, jobs_by_hand, supersteps_of
+from .jobs import Job, Superstep, by_start, jobs_by_hand, outermost, supersteps_of
 from .tally import Tally
 from .tree import Forest, forest_of
 
@@ -32,10 +32,7 @@ class Outline:
         run: what was recorded.
         root: the run's span; where there is none, one made up around all of its spans.
         below: the children of each span, by id.
-        inside: those of them that ran within it.
-        clipped: when each span below the root ran, within its parents; without those outside.
-        keys: what each of them counts as where no child of it runs.
-        short: waits too short for a span, by the span whose time they are taken from.
+        top: the root as it counts, with what ran inside of it, and so on.
         loops: when each turn of the cycle started.
         supersteps: of the outermost graph, in order; none in runs by hand.
         jobs: in order of their start.
@@ -43,59 +40,48 @@ class Outline:
         peak: how many slots were occupied at once, at most: a job that is tried again keeps its
             slot meanwhile, which the recorded peak of running nodes does not know.
         slots: the limit; without one, the larger of that peak and the recorded one; at least 1.
-        known: what whole nodes did, by id, as far as that has been added up; see `exclusive`.
+        known: what whole nodes did, as far as that has been added up; see `exclusive`.
     """
 
     run: Run
     root: Span
     below: Mapping[str, tuple[Span, ...]]
-    inside: Mapping[str, tuple[Span, ...]]
-    clipped: Mapping[str, Interval]
-    keys: Mapping[str, Key]
-    short: Mapping[str, tuple[tuple[str, int], ...]]
+    top: Ran
     loops: tuple[int, ...]
     supersteps: tuple[Superstep, ...]
     jobs: tuple[Job, ...]
     limit: int | None
     peak: int
     slots: int
-    known: dict[str, Tally] = field(default_factory=dict, repr=False, compare=False)
+    known: dict[Ran, Tally] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def wall(self) -> Interval:
         """When the run ran."""
-        return self.clipped[self.root.span_id]
+        return self.top.interval
 
     @property
     def wall_ns(self) -> int:
         """How long the run took."""
-        start, end = self.wall
-        return end - start
+        return self.top.took_ns
 
-    def children(self, span: Span) -> tuple[Span, ...]:
-        """Return the children of a span that ran within it."""
-        return self.inside.get(span.span_id, ())
+    def everything(self) -> Iterator[Ran]:
+        """Yield the root and all that ran below it, parents first."""
+        yield self.top
+        yield from self.top.below()
 
-    def strangers(self, superstep: Span, job: Job) -> frozenset[str]:
+    def strangers(self, superstep: Ran, job: Job) -> frozenset[str]:
         """Return the ids of a superstep's other jobs, directly below it."""
         return frozenset(
-            c.span_id
-            for c in self.children(superstep)
-            if (c.operation == semconv.TASK and c.span_id != job.span.span_id)
-            or (c.operation == semconv.NODE and c.name != job.span.name)
+            c.span.span_id
+            for c in superstep.inside
+            if (c.span.operation == semconv.TASK and c.span.span_id != job.span.span_id)
+            or (c.span.operation == semconv.NODE and c.span.name != job.span.name)
         )
 
     def not_of(self, job: Job) -> frozenset[str]:
         """Return the ids of the spans below a job's `top` that are not the job's."""
-        return self.strangers(job.top, job) if job.top is not job.span else frozenset()
-
-    def descendants(self, span: Span) -> Iterator[Span]:
-        """Yield everything below a span, parents first."""
-        stack = list(reversed(self.children(span)))
-        while stack:
-            found = stack.pop()
-            yield found
-            stack.extend(reversed(self.children(found)))
+        return self.strangers(job.top, job) if job.top is not job.ran else frozenset()
 
 
 def root_of(forest: Forest) -> Span | None:
@@ -122,10 +108,9 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
     if root is None:
         root = Span("", "", None, "", 0, run.start_ns, run.end_ns)
         below = {**forest.below, "": forest.roots}
-    found = clip(root, below, run.end_ns)
-    shape = Shape(root, found.inside, found.intervals)
-    supersteps = tuple(supersteps_of(shape))
-    jobs = [j for s in supersteps for j in s.slot_jobs] or list(jobs_by_hand(shape))
+    top = clip(root, below, run.end_ns)
+    supersteps = tuple(supersteps_of(top))
+    jobs = [j for s in supersteps for j in s.slot_jobs] or list(jobs_by_hand(top))
     ordered = sorted(jobs, key=by_start)
     limit = _positive(root.attributes.get(Attr.CONCURRENCY_LIMIT))
     peak = _peak(j.busy for j in ordered)
@@ -134,11 +119,8 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
         run=run,
         root=root,
         below=below,
-        inside=found.inside,
-        clipped=found.intervals,
-        keys=found.keys,
-        short=found.short,
-        loops=tuple(found.intervals[s.span_id][0] for s in shape.outermost(semconv.LOOP)),
+        top=top,
+        loops=tuple(loop.start_ns for loop in outermost(top, semconv.LOOP)),
         supersteps=supersteps,
         jobs=tuple(ordered),
         limit=limit,

@@ -14,7 +14,7 @@ from typing import Final
 
 from .. import semconv
 from .assignment import Spell, assign
-from .clip import Key
+from .clip import Key, Ran
 from .exclusive import exclusive
 from .intervals import Interval, union, without
 from .jobs import Job
@@ -239,7 +239,7 @@ def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
         if job.depends_on:
             yield _CHAIN, job.busy
         waiting = (job.scheduled_ns, job.started_ns)
-        holds = _waits(outline, job, semconv.CONSUMER, waiting)
+        holds = _waits(job, semconv.CONSUMER, waiting)
         for hold in holds:
             yield semconv.CONSUMER, hold
         for queued in without(waiting, holds):
@@ -248,28 +248,21 @@ def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
         if not superstep.knows_dependencies and len(superstep.jobs) > 1:
             ends = [j.ended_ns for j in superstep.jobs]
             yield _UNKNOWN, (min(ends), max(ends))
-    for span in _between_jobs(outline):
-        name = _CHECKPOINT if outline.keys[span][1] == semconv.CHECKPOINT else _READER
-        yield name, outline.clipped[span]
+    for wait in _between_jobs(outline.top):
+        yield _CHECKPOINT if wait.key[1] == semconv.CHECKPOINT else _READER, wait.interval
 
 
-def _waits(outline: Outline, job: Job, category: str, within: Interval) -> list[Interval]:
-    ids = (c.span_id for c in outline.children(job.top))
-    found = (outline.clipped[i] for i in ids if _is_wait(outline, i, category))
-    return union((max(a, within[0]), min(b, within[1])) for a, b in found)
+def _waits(job: Job, category: str, within: Interval) -> list[Interval]:
+    found = (c for c in job.top.inside if c.key == (semconv.WAITING, category))
+    return union((max(c.start_ns, within[0]), min(c.end_ns, within[1])) for c in found)
 
 
-def _between_jobs(outline: Outline) -> Iterator[str]:
-    """Yield the ids of the waits that are directly below the run, its loops and its supersteps."""
-    stack = [outline.root]
+def _between_jobs(top: Ran) -> Iterator[Ran]:
+    """Yield the waits that are directly below the run, its loops and its supersteps."""
+    stack = [top]
     while stack:
-        span = stack.pop()
-        for child in outline.children(span):
-            if child.operation in (semconv.LOOP, semconv.SUPERSTEP):
+        for child in stack.pop().inside:
+            if child.span.operation in (semconv.LOOP, semconv.SUPERSTEP):
                 stack.append(child)
-            elif outline.keys[child.span_id] in _BETWEEN:
-                yield child.span_id
-
-
-def _is_wait(outline: Outline, span_id: str, category: str) -> bool:
-    return outline.keys[span_id] == (semconv.WAITING, category)
+            elif child.key in _BETWEEN:
+                yield child

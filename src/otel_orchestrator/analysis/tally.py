@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Final
 
 from .. import semconv
-from .clip import Key
+from .clip import Key, Ran
 
 IDLE: Final = "idle"
 NO_WORK: Final = "no_work"
@@ -94,7 +94,7 @@ class Tally:
     def __init__(self) -> None:
         self.alone: dict[Key, int] = {}
         self.shared: dict[tuple[Key, int], int] = {}
-        self.own: dict[str, int] = {}
+        self.own: dict[Ran, int] = {}
 
     def add(self, key: Key, ns: int) -> None:
         """Give time to one category."""
@@ -107,9 +107,9 @@ class Tally:
         else:
             self.shared[key, of] = self.shared.get((key, of), 0) + ns
 
-    def did(self, span_id: str, scaled: int) -> None:
+    def did(self, ran: Ran, scaled: int) -> None:
         """Note what a span did itself, in scaled nanoseconds."""
-        self.own[span_id] = self.own.get(span_id, 0) + scaled
+        self.own[ran] = self.own.get(ran, 0) + scaled
 
     def merge(self, other: Tally) -> None:
         """Add what another has added up."""
@@ -117,8 +117,8 @@ class Tally:
             self.alone[key] = self.alone.get(key, 0) + ns
         for part, ns in other.shared.items():
             self.shared[part] = self.shared.get(part, 0) + ns
-        for span_id, scaled in other.own.items():
-            self.own[span_id] = self.own.get(span_id, 0) + scaled
+        for ran, scaled in other.own.items():
+            self.own[ran] = self.own.get(ran, 0) + scaled
 
     def move(self, source: Key, target: Key, ns: int) -> None:
         """Move time from one category to another."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from .. import semconv
-from ..model import Span
 from ..semconv import Attr
 from .calls import is_call
 from .continuous import dispatched
@@ -160,18 +159,18 @@ def _git(model: Paper) -> list[Estimate]:
 
 def _prompts_cached(model: Paper) -> Estimate:
     name, title = "prompts_cached", "Answers to equal prompts out of a cache"
-    clipped = model.outline.clipped
-    calls = [s for s in model.outline.run.spans if is_call(s) and s.span_id in clipped]
-    hashed = [s for s in calls if s.text(Attr.PROMPT_HASH) is not None]
+    calls = (ran for ran in model.outline.everything() if is_call(ran.span))
+    hashed = {c.span.span_id: c for c in calls if c.span.text(Attr.PROMPT_HASH) is not None}
     if not hashed:
         return unknown(name, title, "no LLM call carries a hash of its prompt")
-    groups = equal_prompts(hashed, lambda s: clipped[s.span_id])
-    saved = _durations(model, (s for g in groups for s in g.repeated))
-    at_best = saved | _durations(model, (s for g in groups for s in g.meanwhile))
+    asked = [ran.span for ran in hashed.values()]
+    groups = equal_prompts(asked, lambda s: hashed[s.span_id].interval)
+    saved = {s.span_id: hashed[s.span_id].took_ns for g in groups for s in g.repeated}
+    at_best = saved | {s.span_id: hashed[s.span_id].took_ns for g in groups for s in g.meanwhile}
 
     def less(times: Mapping[str, int]) -> Service:
         def saved(job: Job) -> int:
-            return sum(times.get(s.span_id, 0) for s in model.phases.called(job).llm)
+            return sum(times.get(c.span.span_id, 0) for c in model.phases.called(job).llm)
 
         return _less(model, saved)
 
@@ -186,11 +185,6 @@ def _prompts_cached(model: Paper) -> Estimate:
         ),
     )
     return _widened(model, expected, less(at_best))
-
-
-def _durations(model: Paper, spans: Iterable[Span]) -> dict[str, int]:
-    clipped = ((s.span_id, model.outline.clipped[s.span_id]) for s in spans)
-    return {span_id: end - start for span_id, (start, end) in clipped}
 
 
 def _director_overlapped(model: Paper) -> Estimate:
@@ -234,8 +228,8 @@ def _turns_and_what_follows(model: Paper) -> list[tuple[Superstep, list[Job]]]:
 
 def _head(outline: Outline) -> str:
     """Return the name of the node that opens a loop."""
-    for span in outline.descendants(outline.root):
-        if span.name == semconv.LOOP and (head := span.text(Attr.LOOP_HEAD)) is not None:
+    for ran in outline.top.below():
+        if ran.span.name == semconv.LOOP and (head := ran.span.text(Attr.LOOP_HEAD)) is not None:
             return head
     return outline.supersteps[0].jobs[0].name if outline.supersteps[0].jobs else ""
 

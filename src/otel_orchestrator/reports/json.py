@@ -13,7 +13,6 @@ from ..analysis.llm_models import ModelUse
 from ..analysis.study import Study
 from ..analysis.summary import CategoryRow, Summary
 from ..analysis.tally import Breakdown
-from ..analysis.tree import forest_of
 from ..analysis.verdict import Verdict
 from ..analysis.whatif import WhatIf
 from ..model import Run, Span
@@ -66,7 +65,7 @@ def document(study: Study) -> dict[str, Any]:
             "oldest_age_s": summary.oldest_age_s,
             "points": [asdict(point) for point in summary.queue],
         },
-        "tree": [_span(run, span, depth) for span, depth in forest_of(run.spans).walk()],
+        "tree": [_span(run, span, depth) for span, depth in study.forest.walk()],
         "warnings": list(run.warnings),
         "remarks": list(study.remarks),
     }

@@ -10,8 +10,10 @@ each way bounds that difference, as in NTP:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec import structs
 
 from ..model import Span
 from ..semconv import WAITING, Attr
@@ -138,9 +140,9 @@ def _corrected(
             sent_ns = span.end_ns - ago_ns - ahead.get(span.text(Attr.SENT_HOST) or "", 0)
             start_ns = min(sent_ns, end_ns)
             sent[span.parent_id or ""] = start_ns
-        moved.append(replace(span, start_ns=start_ns, end_ns=end_ns))
+        moved.append(structs.replace(span, start_ns=start_ns, end_ns=end_ns))
     return [
-        replace(span, start_ns=sent[span.span_id])
+        structs.replace(span, start_ns=sent[span.span_id])
         if span.kind == _CONSUMER and span.span_id in sent
         else span
         for span in moved

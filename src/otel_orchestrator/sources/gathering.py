@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
+
+from msgspec import structs
 
 from ..model import Attributes, GaugePoint, Run, Span, Value
 from ..semconv import INTERRUPTED, INVOKE_AGENT, INVOKE_WORKFLOW, Attr
@@ -172,7 +173,7 @@ def _cut_at(span: Span, end_ns: int) -> Span:
         Attr.OUTCOME: INTERRUPTED,
         Attr.OPEN_AGE: (end_ns - span.start_ns) / 1e9,
     }
-    return replace(span, end_ns=end_ns, attributes={**span.attributes, **told})
+    return structs.replace(span, end_ns=end_ns, attributes={**span.attributes, **told})
 
 
 def _cut_off(spans: list[Span]) -> str:

@@ -20,7 +20,7 @@ from ...analysis.groups import grouped
 from ...analysis.in_flight import in_flight
 from ...analysis.study import Study
 from ...analysis.summary import QueuePoint, statistics
-from ...analysis.tree import Forest, forest_of
+from ...analysis.tree import Forest
 from ...analysis.whatif_grid import Grid, what_if_grid
 from ...semconv import Attr
 from .. import json as json_report
@@ -34,7 +34,7 @@ FORMAT: Final = 1
 def document(study: Study, jaeger_url: str) -> dict[str, Any]:
     """Return everything that the page of a run knows."""
     run, outline = study.run, study.accounting.outline
-    forest = forest_of(run.spans)
+    forest = study.forest
     places = Places(run, forest)
     lanes = Lanes(study, places)
     path = critical_path(outline.root, outline.below, outline.wall[1], touching=True)

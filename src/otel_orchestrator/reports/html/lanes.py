@@ -73,10 +73,9 @@ class Lanes:
 
     def _within(self, job: Job) -> list[int]:
         """Return the spans that are the job's, without those below them."""
-        outline = self._study.accounting.outline
-        strangers = outline.not_of(job)
-        own = (c for c in outline.children(job.top) if c.span_id not in strangers)
-        return [self._places.of(c) for c in own]
+        strangers = self._study.accounting.outline.not_of(job)
+        own = (c.span for c in job.top.inside if c.span.span_id not in strangers)
+        return [self._places.of(span) for span in own]
 
     def slots(self) -> dict[str, Any]:
         """Return each slot with what it did when; an idle spell has no job, but a reason."""

@@ -8,13 +8,13 @@ from itertools import pairwise
 
 from ... import semconv
 from ...analysis.calls import is_call
+from ...analysis.clip import Ran
 from ...analysis.in_flight import in_flight
 from ...analysis.intervals import Interval
 from ...analysis.jobs import Job
 from ...analysis.outline import Outline
 from ...analysis.paper import needs_of
 from ...analysis.study import Study
-from ...analysis.tree import forest_of
 from ...model import Span, Value
 from ...semconv import Attr
 from .. import words
@@ -40,7 +40,7 @@ def tracks_of(study: Study) -> Track:
         below.append(Track("Worker slots", tracks=slots))
     if tasks := list(_tasks(study)):
         below.append(Track("Tasks", tracks=tasks))
-    if beside := list(_outside(outline)):
+    if beside := list(_outside(study)):
         below.append(Track("Outside of the run", beside))
     below += _counters(study)
     return Track(f"{study.summary.name} {study.summary.run_id}", tracks=below)
@@ -66,43 +66,40 @@ def _structure(outline: Outline) -> Iterator[Slice]:
     """Yield the run with loops, supersteps and waits between them, but without its jobs."""
     jobs = {s for job in outline.jobs for s in _within(outline, job)}
     jobs |= {job.span.span_id for job in outline.jobs}
-    yield from _with_inside(outline, outline.root, outline.wall, jobs)
+    yield from _with_inside(outline.top, outline.wall, jobs)
 
 
 def _within(outline: Outline, job: Job) -> set[str]:
     """Return the ids of the spans that are directly a job's."""
-    if job.top is job.span:
+    if job.top is job.ran:
         return {job.span.span_id}
-    return {c.span_id for c in outline.children(job.top)} - outline.not_of(job)
+    return {c.span.span_id for c in job.top.inside} - outline.not_of(job)
 
 
-def _with_inside(
-    outline: Outline, span: Span, window: Interval, without: Collection[str] = ()
-) -> Iterator[Slice]:
+def _with_inside(top: Ran, window: Interval, without: Collection[str] = ()) -> Iterator[Slice]:
     """Yield a span with all that ran inside of it, cut to a window; nothing if it lies outside."""
     # Parents before children, then from the last to the first: no recursion, however deep it is.
-    ordered: list[tuple[Span, int]] = []
-    stack = [(span, -1)]
+    ordered: list[tuple[Ran, int]] = []
+    stack = [(top, -1)]
     while stack:
         one, parent = stack.pop()
-        if one.span_id in without or not _is_in(outline, one, window):
+        if one.span.span_id in without or not _is_in(one, window):
             continue
         ordered.append((one, parent))
-        stack.extend((child, len(ordered) - 1) for child in reversed(outline.children(one)))
+        stack.extend((child, len(ordered) - 1) for child in reversed(one.inside))
     inside: list[list[Slice]] = [[] for _ in ordered]
     for n in range(len(ordered) - 1, -1, -1):
         one, parent = ordered[n]
-        start, end = outline.clipped[one.span_id]
-        made = _slice(one, max(start, window[0]), min(end, window[1]), tuple(inside[n][::-1]))
+        start, end = max(one.start_ns, window[0]), min(one.end_ns, window[1])
+        made = _slice(one.span, start, end, tuple(inside[n][::-1]))
         if parent < 0:
             yield made
         else:
             inside[parent].append(made)
 
 
-def _is_in(outline: Outline, span: Span, window: Interval) -> bool:
-    start, end = outline.clipped[span.span_id]
-    return start < window[1] and end > window[0]
+def _is_in(ran: Ran, window: Interval) -> bool:
+    return ran.start_ns < window[1] and ran.end_ns > window[0]
 
 
 def _slice(span: Span, start: int, end: int, inside: tuple[Slice, ...] = ()) -> Slice:
@@ -134,9 +131,9 @@ def _busy(outline: Outline, job: Job, window: Interval) -> Slice:
     strangers = outline.not_of(job)
     inside = tuple(
         piece
-        for child in outline.children(job.top)
-        if child.span_id not in strangers
-        for piece in _with_inside(outline, child, window)
+        for child in job.top.inside
+        if child.span.span_id not in strangers
+        for piece in _with_inside(child, window)
     )
     facts: dict[str, Value] = {"node": job.name, "span id": job.span.span_id}
     if job.depends_on is not None:
@@ -168,11 +165,11 @@ def _tasks(study: Study) -> Iterator[Track]:
         yield Track(job.task_id or job.name, slices)
 
 
-def _outside(outline: Outline) -> Iterator[Slice]:
+def _outside(study: Study) -> Iterator[Slice]:
     """Yield what is not below the run, such as a wait for a person between two runs."""
-    run = outline.run
-    inside = {outline.root.span_id, *(s.span_id for s in outline.descendants(outline.root))}
-    for span, _ in forest_of(run.spans).walk():
+    run, outline = study.run, study.accounting.outline
+    inside = {ran.span.span_id for ran in outline.everything()}
+    for span, _ in study.forest.walk():
         is_held = span.category == semconv.HELD and span.state == semconv.WAITING
         if span.span_id not in inside and not is_held:
             yield _slice(span, span.start_ns, run.end_of(span))
