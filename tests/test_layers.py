@@ -19,7 +19,7 @@ MAY_USE_THE_SDK = {
 MAY_USE_THE_SDK |= {"delivery/stored_metrics.py"}
 MAY_USE_THE_SDK |= {
     f"delivery/{name}.py"
-    for name in "clean closing metric_exporter queue_points sender sending stored".split()
+    for name in "clean closing metric_exporter pending queue_points sender sending stored".split()
 }
 
 

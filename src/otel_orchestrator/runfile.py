@@ -236,6 +236,8 @@ class RunFileProcessor(SpanProcessor):
                 if item.context is not None:
                     self._noted.pop(item.context.span_id, None)
         self._write_all(spans, changes)
+        if self._sender is not None:
+            self._sender.started(notes)
 
     def _make_folder_again(self) -> None:
         try:

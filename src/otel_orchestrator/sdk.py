@@ -125,6 +125,7 @@ def configure(
     keep_runs: int = 100,
     fsync: bool | None = None,
     split_services: SplitServices | None = None,
+    pending_spans: bool | None = None,
     redact: redaction.Rule | Iterable[redaction.Rule] | bool | None = None,
     redact_names: Iterable[str] | None = None,
 ) -> None:
@@ -149,6 +150,9 @@ def configure(
             `"category"` as `<service>-llm`, `<service>-git` ... and `<service>-waiting`. For
             those who send straight to Jaeger: the shipped Collector does it by itself. Default
             `OTEL_ORCHESTRATOR_SPLIT_SERVICES`, else off. Run files and metrics keep the true name.
+        pending_spans: send `pending {name}`, a span without length, for each that has been open for
+            half a second, so that Jaeger shows what goes on; not written to run files. Default
+            `OTEL_ORCHESTRATOR_PENDING_SPANS`, else off.
         redact: what is secret besides tokens, passwords and the like, which never leave the
             process: regular expressions, functions from a text to a text, or several of these;
             False lets everything through.
@@ -186,7 +190,7 @@ def configure(
         made.local += [MarkingProcessor(), totals]
         if run_files:
             folder = Path(run_dir) if run_dir is not None else folder_from_environment()
-            made.sender = _sender(folder, traces if mine else None, split)
+            made.sender = _sender(folder, traces if mine else None, split, pending_spans)
             file = RunFileProcessor(
                 folder,
                 clean.resource(provider.resource),
@@ -262,10 +266,14 @@ def _join(resource: Resource, file: RunFileProcessor | None) -> None:
         attach(inherited)  # for spans of other instrumentations
 
 
-def _sender(folder: Path, signal: Signal | None, split: SplitServices | None) -> Sender | None:
+def _sender(
+    folder: Path, signal: Signal | None, split: SplitServices | None, pending_spans: bool | None
+) -> Sender | None:
     if signal is None:
         return None
-    return Sender(folder, signal.shown, partial(span_exporter, signal, split))
+    exporter = partial(span_exporter, signal, split)
+    shows_pending = _is_on("PENDING_SPANS", pending_spans)
+    return Sender(folder, signal.shown, exporter, shows_pending=shows_pending)
 
 
 def _set_meter_provider(

@@ -25,6 +25,7 @@ SUPERSTEP: Final = "superstep"
 NODE: Final = "node"
 TASK: Final = "task"
 WAIT: Final = "wait"
+PENDING: Final = "pending"
 RECEIVE: Final = "receive"
 GIT: Final = "git"
 
@@ -72,6 +73,9 @@ class Attr:
     OPEN_AGE: Final = "orchestrator.open.age"
     """Seconds for which a span was open when its program was heard of for the last time: it was
     killed, so the span's end is that instant, and its outcome `interrupted`."""
+    PENDING: Final = "orchestrator.pending"
+    """The id of the span that this one stands for while that is open (`configure(pending_spans=)`);
+    it has no length, and counts nowhere."""
     RUN_ID: Final = "orchestrator.run.id"
     RUN_LABEL: Final = "orchestrator.run.label"
     """Resource: what `compare` groups runs by."""

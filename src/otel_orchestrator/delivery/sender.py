@@ -20,8 +20,10 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from .._guard import guarded, log_once_a_minute
+from . import clean
 from .closing import close_dead
 from .ledger import Sent, open_ledger, owed_to
+from .pending import pending
 from .sending import NOTHING, UnreachableError, count_unsent, export, send_stored
 from .stored import SPANS_AT_ONCE, Batch
 
@@ -57,14 +59,21 @@ class Sender(SpanProcessor):
         folder: the run files.
         endpoint: the name of the endpoint in ledgers.
         make_exporter: makes what sends; called at once, and in a forked child again.
+        shows_pending: send a span without length for each that is open.
     """
 
     def __init__(
-        self, folder: Path, endpoint: str, make_exporter: Callable[[], SpanExporter]
+        self,
+        folder: Path,
+        endpoint: str,
+        make_exporter: Callable[[], SpanExporter],
+        *,
+        shows_pending: bool = False,
     ) -> None:
         self._folder = folder
         self._endpoint = endpoint
         self._make_exporter = make_exporter
+        self._shows_pending = shows_pending
         self._exporter: SpanExporter | None = make_exporter()
         self._start()
         os.register_at_fork(after_in_child=self._start_in_child)
@@ -117,6 +126,11 @@ class Sender(SpanProcessor):
                         ledger.note(self._endpoint, NOTHING)
             except OSError:
                 return  # somebody is sending it, or it cannot be written: then `ship` has to
+
+    def started(self, spans: Sequence[ReadableSpan]) -> None:
+        """Show spans that have been open for a moment, if that is wanted and anybody listens."""
+        if self._shows_pending and spans and not self._is_down:
+            self.not_written([pending(span) for span in clean.spans(spans)])
 
     def not_written(self, spans: Sequence[ReadableSpan]) -> None:
         """Take spans that no run file has room for: they are sent if possible, but kept nowhere."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from msgspec import structs
-
 from ..model import Attributes, GaugePoint, Run, Span, Value
-from ..semconv import INTERRUPTED, INVOKE_AGENT, INVOKE_WORKFLOW, Attr
+from ..semconv import INTERRUPTED, INVOKE_AGENT, INVOKE_WORKFLOW, PENDING, Attr
 from .clocks import aligned
 from .otlp import Told
 
@@ -52,6 +51,8 @@ class Gathering:
 
     def add_span(self, span: Span) -> None:
         """Add a span, once however often it comes."""
+        if Attr.PENDING in span.attributes:
+            span = _stood_for(span)
         trace = self._spans.setdefault(span.trace_id, {})
         known = trace.setdefault(span.span_id, span)
         if known is span:
@@ -161,6 +162,14 @@ def _true(recorded: Attributes) -> dict[str, Any]:
     return resource
 
 
+def _stood_for(pending: Span) -> Span:
+    """Return the open span that one without length stands for."""
+    attributes = dict(pending.attributes)
+    span_id = str(attributes.pop(Attr.PENDING))
+    name = pending.name.removeprefix(f"{PENDING} ")
+    return replace(pending, span_id=span_id, name=name, end_ns=None, attributes=attributes)
+
+
 def _closed(spans: list[Span], gone_ns: int) -> list[Span]:
     """End what is open, as the next program with that folder does it in the file."""
     end_ns = max((s.end_ns or s.start_ns for s in spans), default=0)
@@ -173,7 +182,7 @@ def _cut_at(span: Span, end_ns: int) -> Span:
         Attr.OUTCOME: INTERRUPTED,
         Attr.OPEN_AGE: (end_ns - span.start_ns) / 1e9,
     }
-    return structs.replace(span, end_ns=end_ns, attributes={**span.attributes, **told})
+    return replace(span, end_ns=end_ns, attributes={**span.attributes, **told})
 
 
 def _cut_off(spans: list[Span]) -> str:
