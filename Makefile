@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 DEMO_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
+COST_ARGS ?=
 # Those of the OpenAI and Anthropic SDKs whose outcome may depend on the SDKs' version.
 LLM_TESTS := tests/llm/test_sdks.py tests/llm/test_leaving.py
 SOAK_ARGS ?=
 
-.PHONY: demo test test-newest test-oldest test-backends check lint format backends langgraph-suite bench bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-outages soak-scale soak-sizing soak-full-disk soak-podman clean help
+.PHONY: demo test test-newest test-oldest test-backends check lint format backends langgraph-suite bench bench-cost bench-rivals bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-outages soak-scale soak-sizing soak-full-disk soak-podman clean help
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +52,12 @@ langgraph-suite: $(VENV)/.dev ## Run LangGraph's own tests bare and with instrum
 
 bench: $(VENV)/.dev ## Added time per node, against untraced and hand-placed spans
 	@$(BIN)/python benchmarks/overhead.py
+
+bench-cost: $(VENV)/.dev bench bench-llm bench-git ## What tracing costs in all: also per second, at exit, not sampled, endpoint dead (25 minutes)
+	@$(BIN)/python benchmarks/cost.py $(COST_ARGS)
+
+bench-rivals: $(VENV)/.dev ## Added time per node, LLM call and token, against OpenInference, OpenLLMetry, LangSmith ... (10 minutes)
+	@$(BIN)/python benchmarks/rivals.py $(BENCH_ARGS)
 
 bench-git: $(VENV)/.dev ## Added time per git process: our hooks, and git's own events
 	@$(BIN)/python benchmarks/git_overhead.py $(BENCH_ARGS)
