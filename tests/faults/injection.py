@@ -60,12 +60,6 @@ def install() -> Faults:
     return faults
 
 
-def name_of(function: Any) -> str:
-    """Return the name that a function of ours has in `Faults`."""
-    module = function.__module__.removeprefix(f"{PACKAGE}.")
-    return f"{module}:{function.__qualname__.replace('.<locals>', '')}"
-
-
 class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

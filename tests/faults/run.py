@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
-from .injection import install, name_of
+from .injection import install
 
 if TYPE_CHECKING:
     from .programs import Group, Program
@@ -99,10 +99,7 @@ def break_all(
                     if function.partition(":")[0] not in group.besides:
                         reached.setdefault(function, []).append(name)
         told.broken = len(reached)
-        told.passed_by_none = sorted(
-            [point for point, was_passed in patched.items() if not was_passed]
-            + [hook for hook in hooks_of(instrumentors) if hook not in reached]
-        )
+        told.passed_by_none = sorted(p for p, was_passed in patched.items() if not was_passed)
         before = context.get_current()
         for function, names in sorted(reached.items()):
             for name in names[:: -(-len(names) // programs_at_most)]:
@@ -164,16 +161,6 @@ def noting_patches(instrumentors: list[Any]) -> Iterator[dict[str, bool]]:
     yield passed
     for patch in patches:
         setattr(patch.owner, patch.name, patch.ours)
-
-
-def hooks_of(instrumentors: list[Any]) -> list[str]:
-    """What hangs on another instrumentation's hooks instead of replacing anything."""
-    from otel_orchestrator.instrumentors import http
-
-    if not any(isinstance(i, http._Delegating) for i in instrumentors):
-        return []
-    hooks = (value for name, value in vars(http).items() if name.startswith("mark_"))
-    return [name_of(hook) for hook in hooks]
 
 
 if __name__ == "__main__":

@@ -35,10 +35,9 @@ FRAMES: Final = {
         "instrumentors.langgraph.reader:_follow_async",
         "instrumentors.langgraph.reader:followed",
     ),
-    "a hook of another instrumentation or of httpcore's": (
+    "a hook of httpcore's": (
         "instrumentors._attempts:AsyncTrace.__call__",
         "instrumentors._attempts:Trace.__call__",
-        "instrumentors.http:mark_response_async",
     ),
     "entering and leaving a block": (
         "attaching:Inside.__enter__",

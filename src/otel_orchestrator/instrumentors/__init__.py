@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
@@ -16,15 +16,20 @@ __all__ = ("instrument", "uninstrument")
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An instrumentor, as `module:Class`, the library it needs, and the options it takes."""
+    """An instrumentor, as `module:Class`, the library it needs, and the options it takes.
+
+    `given` are options that it gets from `instrument()`, but not from `opentelemetry-instrument`.
+    """
 
     home: str
     library: str | None
     extra: str = "langgraph"
     options: frozenset[str] = frozenset()
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 _HERE: Final = __name__
+_MAKE_SPANS: Final = {"make_spans": True}
 _ENTRIES: Final = {
     "langgraph": _Entry(
         f"{_HERE}.langgraph:LangGraphInstrumentor",
@@ -48,8 +53,8 @@ _ENTRIES: Final = {
     "anthropic": _Entry(
         f"{_HERE}.anthropic:AnthropicInstrumentor", "anthropic", options=LLM_OPTIONS
     ),
-    "httpx": _Entry(f"{_HERE}.http:HttpxInstrumentor", "httpx"),
-    "httpx2": _Entry(f"{_HERE}.http:Httpx2Instrumentor", "httpx2"),
+    "httpx": _Entry(f"{_HERE}.http:HttpxInstrumentor", "httpx", given=_MAKE_SPANS),
+    "httpx2": _Entry(f"{_HERE}.http:Httpx2Instrumentor", "httpx2", given=_MAKE_SPANS),
     "git": _Entry(
         f"{_HERE}.git:GitInstrumentor",
         None,
@@ -84,7 +89,7 @@ def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[
         taken = {k: v for k, v in options.items() if k in entry.options | _PROVIDERS}
         instrumentor = _load(entry)
         if not instrumentor.is_instrumented_by_opentelemetry:
-            instrumentor.instrument(**taken)
+            instrumentor.instrument(**taken, **entry.given)
         done.append(name)
     return tuple(done)
 

@@ -1,15 +1,20 @@
-"""HTTP attempts through httpx and httpx2, by OpenTelemetry's own instrumentation.
+"""HTTP attempts through httpx and httpx2: their spans are OpenTelemetry's, their phases ours.
 
-Today's OpenAI and Anthropic SDKs use httpx2; what patches only httpx sees none of their requests.
-The hooks mark each attempt, number the retries of one logical call and follow its phases.
+opentelemetry-instrumentation-httpx makes the spans, whoever has switched it on: the program, before
+or after us; `opentelemetry-instrument`; or else we. Its hooks belong to whoever did, so we look one
+step further in, where httpx hands a request to httpcore's pool: there the current span is the
+attempt's. We mark it, number the retries of one logical call and follow its phases. Today's OpenAI
+and Anthropic SDKs use httpx2; what patches only httpx sees none of their requests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from opentelemetry import trace
 from opentelemetry.instrumentation.httpx import (
     HTTPX2ClientInstrumentor,
     HTTPXClientInstrumentor,
@@ -17,67 +22,88 @@ from opentelemetry.instrumentation.httpx import (
 from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
     BaseInstrumentor,
 )
-from opentelemetry.trace import Span
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import NonRecordingSpan, Span, SpanKind
 
 from .. import chat, outcomes, runs, semconv
-from .._guard import guarded
+from .._guard import guarded, logger
 from ..semconv import Attr
 from . import _attempts
-from ._attempts import AsyncTrace, Trace
+from ._attempts import AsyncTrace, Attempt, Trace
+from ._patching import Around, Patch, around, patch, unpatch
 
 # openai and anthropic both say in this header which attempt of a call a request is.
-_RETRY_HEADER: Final = "x-stainless-retry-count"
+_RETRY_HEADER: Final = b"x-stainless-retry-count"
 _TRACE: Final = "trace"
 
-
-def mark_request(span: Span, request: Any) -> None:
-    """Mark an attempt as work, number it if it is a retry, and follow it: a request hook."""
-    with guarded("marking an HTTP request"):
-        _mark(span, request, Trace)
-
-
-async def mark_request_async(span: Span, request: Any) -> None:
-    """Mark an attempt of an async client: a request hook."""
-    with guarded("marking an HTTP request"):
-        _mark(span, request, AsyncTrace)
+_POOLS: Final[tuple[tuple[str, str, type[Trace]], ...]] = (
+    ("ConnectionPool", "handle_request", Trace),
+    ("AsyncConnectionPool", "handle_async_request", AsyncTrace),
+)
 
 
-def mark_response(_: Span, request: Any, response: Any) -> None:
-    """Note what an attempt's response says about trying again: a response hook."""
-    with guarded("marking an HTTP response"):
-        trace = (request.extensions or {}).get(_TRACE)
-        if isinstance(trace, Trace):
-            trace.attempt.answered(response.status_code, response.headers)
+class _Asking(Around):
+    """A request of a client's on its way through httpcore, and what is answered."""
+
+    __slots__ = ("_attempt", "_make_trace", "_span")
+
+    def __init__(self, span: Span, make_trace: type[Trace], pool: Any, request: Any) -> None:
+        super().__init__((pool, request), {})
+        self._span = span
+        self._make_trace = make_trace
+        self._attempt: Attempt | None = None
+
+    def begins(self) -> None:
+        """Mark the attempt, number it if it is a retry, and follow it."""
+        request = self.args[1]
+        _mark(self._span)
+        retries = _retries(request.headers)
+        host = request.url.host.decode("latin-1")
+        self._attempt = attempt = _attempts.begin(self._span, host, retries)
+        request.extensions[_TRACE] = self._make_trace(attempt, request.extensions.get(_TRACE))
+
+    def ends(self, error: BaseException | None) -> None:
+        """The span tells how it ended: whoever made it has seen the same."""
+
+    def gave(self, response: Any) -> None:
+        """Note what the response says about trying again."""
+        if self._attempt is not None:
+            self._attempt.answered(response.status, response.headers)
 
 
-async def mark_response_async(span: Span, request: Any, response: Any) -> None:
-    """Note what an async client's response says: a response hook."""
-    mark_response(span, request, response)
+def _followed(make_trace: type[Trace]) -> Callable[[Any], Any]:
+    def enter(pool: Any, request: Any) -> Around | None:
+        span = _span_of_request() if is_instrumentation_enabled() else None
+        return None if span is None else _Asking(span, make_trace, pool, request)
+
+    return lambda original: around(enter, original)
 
 
-def _mark(span: Span, request: Any, make_trace: type[Trace]) -> None:
+def _span_of_request() -> Span | None:
+    """Return the span of the request that is being made; None if it is of no interest."""
+    span = trace.get_current_span()
+    is_http = semconv.is_http(getattr(span, "attributes", None) or {})
+    if is_http and getattr(span, "kind", None) is SpanKind.CLIENT:
+        return span
+    # Nobody makes spans of requests, or this trace is not sampled. A call's attempts are counted
+    # all the same, and what they wait for is below whatever is current.
+    return None if chat.sequence() is None else NonRecordingSpan(span.get_span_context())
+
+
+def _mark(span: Span) -> None:
+    if not span.is_recording():
+        return
     span.set_attribute(Attr.STATE, semconv.WORKING)
     span.set_attribute(Attr.CATEGORY, chat.category_of_http())
     _clean_url(span)
     if (run_id := runs.run_id_of()) is not None:
         span.set_attribute(Attr.RUN_ID, run_id)
-    retries = _header(request.headers, _RETRY_HEADER)
-    attempt = _attempts.begin(
-        span,
-        str(getattr(request.url, "host", "") or ""),
-        int(retries) if retries is not None and retries.isdigit() else 0,
-    )
-    extensions = request.extensions
-    if isinstance(extensions, dict):
-        extensions[_TRACE] = make_trace(attempt, extensions.get(_TRACE))
     _leave_out_messages(span)
 
 
 def _leave_out_messages(span: Span) -> None:
     # The instrumentation records an exception with its message, which may quote anything: a
     # transport or an authentication of the program's own may put a key there. The type stays.
-    if not span.is_recording():
-        return
     set_status = span.set_status
 
     def record_exception(exception: BaseException, *_: Any, **__: Any) -> None:
@@ -103,47 +129,72 @@ def _clean_url(span: Span) -> None:
             span.set_attribute(key, urlunsplit((parts.scheme, host, parts.path, "", "")))
 
 
-def _header(headers: Any, name: str) -> str | None:
-    # The hooks see raw pairs of bytes, as they go to the transport.
-    pairs = headers.items() if hasattr(headers, "items") else headers or ()
-    for key, value in pairs:
-        text = key.decode("latin-1") if isinstance(key, bytes) else str(key)
-        if text.lower() == name:
-            return value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    return None
+def _retries(headers: Collection[tuple[bytes, bytes]]) -> int:
+    for key, value in headers:
+        if key.lower() == _RETRY_HEADER and value.isdigit():
+            return int(value)
+    return 0
 
 
-class _Delegating(BaseInstrumentor):  # type: ignore[misc]  # the base is untyped
-    _inner: type[Any]
+class _HttpInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base is untyped
+    """Follows a library's requests; makes their spans, too, where it is asked to and nobody does.
+
+    `opentelemetry-instrument` activates what makes the spans by itself, unless it was told not to.
+    """
+
+    _library: str
     _needs: str
+    _makes_spans: type[Any]
+    _patches: tuple[Patch, ...] = ()
+    _handlers: tuple[Any, ...] = ()
 
     def instrumentation_dependencies(self) -> Collection[str]:
+        """Return what `opentelemetry-instrument` checks before it activates this."""
         return (self._needs,)
 
-    def _instrument(self, **kwargs: Any) -> None:
-        inner = self._inner()
-        if not inner.is_instrumented_by_opentelemetry:
-            inner.instrument(
-                request_hook=mark_request,
-                async_request_hook=mark_request_async,
-                response_hook=mark_response,
-                async_response_hook=mark_response_async,
-                **kwargs,
-            )
+    def _instrument(self, *, make_spans: bool = False, **kwargs: Any) -> None:
+        core = import_module(self._library.replace("httpx", "httpcore"))
+        self._patches = tuple(
+            patch(getattr(core, pool), name, _followed(make)) for pool, name, make in _POOLS
+        )
+        maker = self._makes_spans()
+        if make_spans and not maker.is_instrumented_by_opentelemetry:
+            maker.instrument(**kwargs)
+            self._handlers = self._current_handlers()
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._inner().uninstrument()
+        unpatch(self._patches)
+        ours, self._patches, self._handlers = self._handlers, (), ()
+        maker = self._makes_spans()
+        if not ours or not maker.is_instrumented_by_opentelemetry:
+            return
+        if all(a is b for a, b in zip(ours, self._current_handlers(), strict=True)):
+            maker.uninstrument()
+        else:
+            logger.warning(
+                "%s was instrumented or wrapped again by somebody else, so it is left as it is",
+                self._library,
+            )
+
+    def _current_handlers(self) -> tuple[Any, ...]:
+        library = import_module(self._library)
+        return (
+            vars(library.HTTPTransport).get("handle_request"),
+            vars(library.AsyncHTTPTransport).get("handle_async_request"),
+        )
 
 
-class HttpxInstrumentor(_Delegating):
-    """`opentelemetry-instrumentation-httpx` for httpx, with our marks."""
+class HttpxInstrumentor(_HttpInstrumentor):
+    """Follows requests through httpx."""
 
-    _inner = HTTPXClientInstrumentor
-    _needs = "httpx >= 0.18.0"
+    _library = "httpx"
+    _needs = "httpx >= 0.23.0"
+    _makes_spans = HTTPXClientInstrumentor
 
 
-class Httpx2Instrumentor(_Delegating):
-    """`opentelemetry-instrumentation-httpx` for httpx2, with our marks."""
+class Httpx2Instrumentor(_HttpInstrumentor):
+    """Follows requests through httpx2."""
 
-    _inner = HTTPX2ClientInstrumentor
+    _library = "httpx2"
     _needs = "httpx2 >= 2.0"
+    _makes_spans = HTTPX2ClientInstrumentor
