@@ -112,7 +112,13 @@ def cassandra_program(folder: Path) -> tuple[Program, str]:
     config = folder / "cassandra.yaml"
     config.write_text(text)
     command: list[str | Path] = [
-        *("java", "-Xms1g", "-Xmx1g", "-XX:+UseG1GC"),
+        *(
+            "java",
+            "-Xms1g",
+            "-Xmx1g",
+            "-XX:+UseG1GC",
+            f"-XX:ErrorFile={folder}/cassandra-crash.log",
+        ),
         *(f"--add-opens={package}=ALL-UNNAMED" for package in _OPEN),
         *(f"--add-exports={package}=ALL-UNNAMED" for package in _OPEN),
         "--add-modules=jdk.unsupported",
