@@ -16,7 +16,8 @@ from otel_orchestrator.analysis.compare import Comparison, Row, compare
 from otel_orchestrator.analysis.digest import Digest, digest_of
 from otel_orchestrator.analysis.rules import DECLARED
 from otel_orchestrator.analysis.summary import summarize
-from otel_orchestrator.model import Run
+from otel_orchestrator.model import Run, Span
+from otel_orchestrator.semconv import Attr
 
 from ..reading.generated import trees
 from ..reading.made import Task, made
@@ -70,6 +71,18 @@ def test_a_digest_agrees_with_the_report(run: Run) -> None:
     assert sum(p.amount.count for p in digest.paths) == len(list(accounting.outline.everything()))
     mine = {c.key[1] for c in digest.categories}
     assert mine <= {r.category for r in summary.categories} | {"llm", "compute", "unknown"}
+
+
+def test_a_wait_in_a_node_is_no_part_of_what_the_node_did_itself() -> None:
+    said = {Attr.STATE: "working", Attr.CATEGORY: "compute"}
+    waits = {Attr.STATE: "waiting", Attr.CATEGORY: "lock"}
+    node = Span("t", "1", None, "node n", 1, 0, 100_000, attributes=said)
+    wait = Span("t", "2", "1", "wait lock", 1, 10_000, 100_000, attributes=waits)
+    digest = digest_of(Run("run", (node, wait)))
+    [compute] = [c.amount for c in digest.categories if c.key == ("working", "compute")]
+    assert (compute.total_us, compute.waited_us) == (10, 0)
+    [path] = [p.amount for p in digest.paths if p.path == ("node n",)]
+    assert path.waiting_share == 0.9
 
 
 def test_where_a_run_was_read_from_makes_no_difference() -> None:

@@ -46,7 +46,8 @@ class Amount:
         count: how many there were.
         total_us, median_us, p95_us: of their durations.
         covered_us: how long at least one of them went on.
-        waited_us: how long they waited: in waits directly below them; of waits, all of it.
+        waited_us: how long they waited: in waits directly below them; of waits, all of it; of
+            what `compute` did itself, in waits too short for a span.
     """
 
     count: int
@@ -116,10 +117,11 @@ class _Gathered:
         if took > self.worst_ns:
             self.worst, self.worst_ns = ran.span, took
 
-    def add_parts(self, own: Sequence[Interval], waited_ns: int) -> None:
-        self.durations.append(sum(end - start for start, end in own))
+    def add_parts(self, own: Sequence[Interval], short_ns: int) -> None:
+        took = sum([end - start for start, end in own])
+        self.durations.append(took)
         self.intervals += own
-        self.waited_ns += waited_ns
+        self.waited_ns += min(took, short_ns)
 
     def add_all(self, other: _Gathered) -> None:
         self.durations += other.durations
@@ -171,7 +173,9 @@ def amounts_of(outline: Outline) -> tuple[tuple[PathAmount, ...], tuple[Category
             gathered.add(ran, waited_ns)
             if counts and key[1] == semconv.COMPUTE:
                 own = without(ran.interval, [c.interval for c in ran.inside])
-                compute.setdefault(key, _Gathered(key)).add_parts(own, waited_ns)
+                # Waits that are spans are no part of its own time.
+                short_ns = sum([ns for _, ns in ran.short])
+                compute.setdefault(key, _Gathered(key)).add_parts(own, short_ns)
         stack.extend([(child, number) for child in ran.inside])
     paths: dict[Path, _Gathered] = {}
     categories: dict[Key, _Gathered] = {**compute}

@@ -8,6 +8,7 @@ was read from.
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import Final
 
 from ..model import Run, Span
@@ -17,7 +18,7 @@ UNIT_NS: Final = 1_000
 
 def in_microseconds(run: Run) -> Run:
     """Return the run with the start and the duration of each span cut to whole microseconds."""
-    spans = sorted((_cut(span) for span in run.spans), key=lambda s: (s.start_ns, s.span_id))
+    spans = sorted((_cut(span) for span in run.spans), key=attrgetter("start_ns", "span_id"))
     return replace(run, spans=tuple(spans))
 
 

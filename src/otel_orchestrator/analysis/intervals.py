@@ -31,7 +31,9 @@ def without(whole: Interval, holes: Iterable[Interval]) -> list[Interval]:
     """Return what is left of `whole` outside of all holes."""
     at, end = whole
     left: list[Interval] = []
-    for start, stop in union(holes):
+    for start, stop in sorted(holes):
+        if start >= stop:
+            continue
         if start > at:
             left.append((at, min(start, end)))
         at = max(at, stop)

@@ -57,7 +57,7 @@ def equal_prompts(
         c for c in calls if Attr.PROMPT_HASH in c.attributes and Attr.LLM_CACHED not in c.attributes
     ]
     asked.sort(key=lambda c: (interval(c), c.span_id))
-    alike = grouped(asked, lambda c: tuple(c.attributes.get(key) for key in _SAME))
+    alike = grouped(asked, lambda c: tuple(map(c.attributes.get, _SAME)))
     return tuple(_group(group, interval) for group in alike.values() if len(group) > 1)
 
 

@@ -113,7 +113,7 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
         start_ns=start_ns,
         wall_ns=wall_ns,
         spans=len(run.spans),
-        errors=sum(1 for s in run.spans if _is_origin_of_error(s, forest)),
+        errors=sum(1 for s in run.spans if s.is_error and not _passed_on(s, forest)),
         loops=sum(1 for s in run.spans if s.name == "loop"),
         supersteps=sum(1 for s in run.spans if s.name == "superstep"),
         tasks=_count_tasks(run),
@@ -171,7 +171,10 @@ def _categories(run: Run, forest: Forest, wall: Interval) -> list[CategoryRow]:
             continue  # an attempt of an LLM call counts as the call
         if Attr.GIT_PART in span.attributes:
             continue  # what git did inside of a command counts as the command
-        of = gathered.setdefault((category, state == "waiting"), _Gathered())
+        key = category, state == "waiting"
+        of = gathered.get(key)
+        if of is None:
+            of = gathered[key] = _Gathered()
         whole = (span.start_ns, run.end_of(span))
         children = forest.children(span) if category == "compute" else ()
         if children:
@@ -217,8 +220,8 @@ def _below_llm(run: Run, forest: Forest) -> set[str]:
     return below
 
 
-def _is_origin_of_error(span: Span, forest: Forest) -> bool:
-    return span.is_error and not any(c.is_error for c in forest.children(span))
+def _passed_on(error: Span, forest: Forest) -> bool:
+    return any(c.is_error for c in forest.children(error))
 
 
 def _task_spans(run: Run) -> list[Span]:

@@ -18,4 +18,6 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        # Else the first search afterwards would go over all that was made meanwhile.
+        gc.freeze()
         gc.enable()
