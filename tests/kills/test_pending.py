@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from otel_orchestrator.analysis.critical_path import critical_path
 from otel_orchestrator.analysis.tree import forest_of
@@ -100,9 +100,7 @@ def test_they_are_on_no_critical_path(tmp_path: Path) -> None:
     )
     run = read_run(find_run(None, tmp_path))
     pending = [
-        dataclasses.replace(
-            span, span_id=f"p{i}", name=f"pending {span.name}", end_ns=span.start_ns
-        )
+        structs.replace(span, span_id=f"p{i}", name=f"pending {span.name}", end_ns=span.start_ns)
         for i, span in enumerate(run.spans)
         if span.parent_id is not None
     ]

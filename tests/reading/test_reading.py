@@ -106,7 +106,7 @@ def test_a_file_that_is_no_run_file_is_refused_in_one_line(
 ) -> None:
     (tmp_path / "x.jsonl").write_bytes(content)
     with pytest.raises(RunFileError, match=why):
-        read_run(find_run("x", tmp_path))
+        read_run(find_run(str(tmp_path / "x.jsonl"), tmp_path))
 
 
 def test_a_newer_version_is_read_with_a_warning(tmp_path: Path) -> None:

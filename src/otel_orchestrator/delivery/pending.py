@@ -9,14 +9,14 @@ from __future__ import annotations
 import random
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
 from ..semconv import PENDING, Attr
 
 
 def pending(span: ReadableSpan) -> ReadableSpan:
     """Return what is sent of an open span while it runs."""
-    context = span.get_span_context()
+    context = span.get_span_context() or INVALID_SPAN_CONTEXT
     return ReadableSpan(
         name=f"{PENDING} {span.name}",
         context=SpanContext(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
+
+from msgspec import structs
 
 from ..model import Attributes, GaugePoint, Run, Span, Value
 from ..semconv import INTERRUPTED, INVOKE_AGENT, INVOKE_WORKFLOW, PENDING, Attr
@@ -167,7 +168,7 @@ def _stood_for(pending: Span) -> Span:
     attributes = dict(pending.attributes)
     span_id = str(attributes.pop(Attr.PENDING))
     name = pending.name.removeprefix(f"{PENDING} ")
-    return replace(pending, span_id=span_id, name=name, end_ns=None, attributes=attributes)
+    return structs.replace(pending, span_id=span_id, name=name, end_ns=None, attributes=attributes)
 
 
 def _closed(spans: list[Span], gone_ns: int) -> list[Span]:
@@ -182,7 +183,7 @@ def _cut_at(span: Span, end_ns: int) -> Span:
         Attr.OUTCOME: INTERRUPTED,
         Attr.OPEN_AGE: (end_ns - span.start_ns) / 1e9,
     }
-    return replace(span, end_ns=end_ns, attributes={**span.attributes, **told})
+    return structs.replace(span, end_ns=end_ns, attributes={**span.attributes, **told})
 
 
 def _cut_off(spans: list[Span]) -> str:
