@@ -13,10 +13,12 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from otel_orchestrator.semconv import Attr
+
 from .. import clocks
-from ..clocks import Differs, same
+from ..clocks import Differs, same, seconds
 from ..llm_server import LLM
-from ..trees import tree
+from ..trees import attributes_of, tree
 from .callers import CHAT, USAGE, anthropic_client, http_module, openai_client
 from .callers import MESSAGE as CLAUDE
 
@@ -75,17 +77,33 @@ def stream_chat(url: str, client: Any, *, is_async: bool, api: str = "openai") -
     asyncio.run(run())
 
 
-def adds_up(chat: ReadableSpan, children: list[ReadableSpan], answered_s: float) -> None:
-    """Check that children cover the call but for what comes after the last headers."""
+_PHASES = (Attr.HTTP_CONNECT, Attr.HTTP_TLS, Attr.HTTP_SEND, Attr.HTTP_FIRST_BYTE)
+
+
+def adds_up(traced: InMemorySpanExporter, chat: ReadableSpan, answered_s: float) -> None:
+    """Check that attempts and waits cover a call but for what comes after the last headers.
+
+    And that an attempt is its wait for a connection and its phases.
+    """
     assert chat.start_time is not None
     assert chat.end_time is not None
-    ordered = sorted(children, key=lambda s: s.start_time or 0)
     before, uncovered = chat.start_time, 0
-    for child in ordered:
+    for child in _below(traced, chat):
         assert child.start_time is not None
         assert child.end_time is not None
         assert child.start_time // 1000 > before // 1000, "siblings touch"
         uncovered += child.start_time - before
         before = child.end_time
+        if child.name == "POST":
+            told = attributes_of(child)
+            parts = [told.get(phase, 0.0) for phase in _PHASES]
+            waits = [seconds(wait) for wait in _below(traced, child)]
+            same("attempt", sum([*parts, *waits]), seconds(child))
     same("not covered", uncovered / 1e9, 0)
     same("after the headers", (chat.end_time - before) / 1e9, answered_s)
+
+
+def _below(traced: InMemorySpanExporter, parent: ReadableSpan) -> list[ReadableSpan]:
+    assert parent.context is not None
+    span_id = parent.context.span_id
+    return [s for s in named(traced, "") if s.parent is not None and s.parent.span_id == span_id]

@@ -26,6 +26,7 @@ from .callers import CHAT, MESSAGE, USAGE, anthropic_client, langchain_model, op
 from .measuring import (
     KINDS,
     MODULES,
+    adds_up,
     http_client,
     named,
     until_it_agrees,
@@ -136,6 +137,7 @@ def test_a_stream_that_is_dropped_ends_when_the_server_drops_it(
         first = (dropped.first_token_ns - chat.start_time) / 1e9
         same("first token", told[Attr.TIME_TO_FIRST_CHUNK], first)
         same("until dropped", seconds(chat), (dropped.ended_ns - chat.start_time) / 1e9)
+        adds_up(traced, chat, (dropped.ended_ns - dropped.headers_ns) / 1e9)
 
     until_it_agrees(scenario, traced, llm)
 
@@ -160,6 +162,7 @@ def test_a_stream_that_is_left_ends_when_its_reader_leaves(
         assert Attr.ERROR_TYPE not in told
         assert chat.start_time is not None
         same("until left", seconds(chat), (left_ns - chat.start_time) / 1e9)
+        adds_up(traced, chat, (left_ns - llm.seen[0].headers_ns) / 1e9)
 
     until_it_agrees(scenario, traced, llm)
 
