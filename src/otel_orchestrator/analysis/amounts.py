@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from .. import semconv
 from ..model import Span
@@ -20,6 +21,7 @@ from .summary import percentile
 
 Path = tuple[str, ...]
 """The names of a span's ancestors, from the run's own on, and its own name."""
+_DEEPEST: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,9 @@ def amounts_of(outline: Outline) -> tuple[tuple[PathAmount, ...], tuple[Category
             above, number = number, numbers.get((number, span.name), 0)
             if not number:
                 number = numbers[above, span.name] = len(paths_by_number)
-                paths_by_number.append((*paths_by_number[above], span.name))
+                path = paths_by_number[above]
+                # What is deeper than any run counts there: a path is as long as its spans are deep.
+                paths_by_number.append((*path, span.name) if len(path) < _DEEPEST else path)
             waited_ns = _waited(ran)
             counts = _counts(span, key)
             gathered = alike.get((number, key, counts))

@@ -76,5 +76,7 @@ def _said(error: click.ClickException) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"otel-orchestrator: {' '.join(message.split())}", file=sys.stderr)
+    from ..sources.printable import printable
+
+    print(f"otel-orchestrator: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(code)

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..model import Run
 from ..reports.units import count
+from ..sources.printable import printable
 
 _WORTH_A_BAR: Final = 20 * 2**20
 _WORTH_A_LINE: Final = 20_000
@@ -58,8 +59,9 @@ def _bar(title: str, size: int) -> Iterator[Callable[[int], None] | None]:
         yield None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        doing = bar.add_task(title, total=size)
+        doing = bar.add_task(escape(printable(title)), total=size)
         yield lambda done: bar.update(doing, completed=done)

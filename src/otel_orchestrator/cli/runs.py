@@ -77,6 +77,6 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             str(row["spans"]),
         )
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    Console(no_color=not colour, highlight=False, width=None if sys.stdout.isatty() else 140).print(
-        table
-    )
+    width = None if sys.stdout.isatty() else 140
+    console = Console(no_color=not colour, highlight=False, markup=False, emoji=False, width=width)
+    console.print(table)

@@ -84,8 +84,9 @@ def _progress_of(path: Path) -> Iterator[Callable[[int], None]]:
         yield lambda _: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        sending = bar.add_task(f"Sending {path.stem}", total=path.stat().st_size)
+        sending = bar.add_task(escape(f"Sending {path.stem}"), total=path.stat().st_size)
         yield lambda done: bar.update(sending, completed=done)

@@ -55,7 +55,7 @@ def _print_once(file: RunFile) -> None:
     following, live = Following(file.path), Live()
     live.add(*following.read_on())
     width, height = _PIPED_SIZE
-    console = Console(width=width, no_color=True, highlight=False)
+    console = Console(width=width, no_color=True, highlight=False, markup=False, emoji=False)
     gone_ns = following.gone_ns()
     console.print(_drawn(_now(live, gone_ns), file, width, height, is_gone=gone_ns is not None))
 
@@ -71,7 +71,8 @@ def _next_run(folder: Path, is_quit: Callable[[], bool]) -> RunFile | None:
             return newest
         if not told:
             said = f"nothing runs; waiting for a run in {folder} (q ends this)"
-            Console(stderr=True, highlight=False).print(said, style="bright_black")
+            console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+            console.print(said, style="bright_black")
             told = True
         time.sleep(_LOOK_EVERY_S)
     return None
@@ -94,7 +95,7 @@ def _follow(file: RunFile, is_quit: Callable[[], bool]) -> None:
     from rich.console import Console
     from rich.live import Live as Screen
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     following, live = Following(file.path), Live()
     with Screen(console=console, screen=True, auto_refresh=False) as screen:
         while True:

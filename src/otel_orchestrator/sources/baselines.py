@@ -11,6 +11,8 @@ from ..analysis.amounts import Amount, CategoryAmount, Example, PathAmount
 from ..analysis.clip import Key
 from ..analysis.digest import Digest, Waited
 from ..errors import RunFileError
+from .otlp import LARGEST
+from .printable import printable
 
 FORMAT: Final = 1
 """Goes up when a field changes its meaning or goes away; files of older ones can still be read."""
@@ -48,12 +50,25 @@ def read_baseline(path: Path) -> tuple[Digest, ...]:
     if not isinstance(version, int) or not 1 <= version <= FORMAT:
         raise RunFileError(f"{path} has format {version}, this program knows {FORMAT}: update it")
     try:
-        digests = tuple(_digest(run) for run in document["runs"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        digests = tuple(_digest(run) for run in _checked(document["runs"]))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise RunFileError(f"{path} is damaged: {error!r} in its runs") from error
     if not digests:
         raise RunFileError(f"{path} holds no runs")
     return digests
+
+
+def _checked(value: Any) -> Any:
+    """Return what is in a file, nothing in it that a terminal obeys or that no run comes to."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_checked(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): _checked(item) for key, item in value.items()}
+    if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
+        raise ValueError("a number that is out of range")
+    return value
 
 
 def _encoded(digest: Digest) -> str:

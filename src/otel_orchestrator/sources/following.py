@@ -8,7 +8,7 @@ from pathlib import Path
 from ..alive import writer_of
 from ..errors import RunFileError
 from ..model import GaugePoint, Span
-from .lines import told_in
+from .lines import lines_of, told_in
 
 
 @dataclass
@@ -29,10 +29,10 @@ class Following:
         try:
             with self.path.open("rb") as lines:
                 lines.seek(self._at)
-                for line in lines:
-                    if not line.endswith(b"\n"):
+                for line in lines_of(lines):
+                    if line and not line.endswith(b"\n"):
                         break
-                    self._at += len(line)
+                    self._at = lines.tell()
                     if (told := told_in(line)) is not None:
                         for _, block in told.blocks:
                             spans.extend(block)

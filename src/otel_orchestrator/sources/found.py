@@ -15,7 +15,7 @@ from ..errors import RunFileError
 from ..model import Run
 from .gathering import runs_in
 from .jaeger import DEFAULT_URL, Wanted, is_jaeger, runs_in_jaeger, wanted_in
-from .lines import told_in
+from .lines import LONGEST, lines_of, told_in
 from .otlp import Told
 from .runfiles import RunFile, find_run, read_run
 
@@ -97,7 +97,7 @@ def read_one(source: Source, progress: Progress | None = None) -> Run:
 def _is_run_file(path: Path) -> bool:
     try:
         with path.open("rb") as lines:
-            first = json.loads(lines.readline())
+            first = json.loads(lines.readline(LONGEST))
     except (OSError, ValueError, RecursionError):
         return True  # reading it says what is wrong
     is_export = isinstance(first, dict) and "resourceSpans" in first and "runFile" not in first
@@ -105,13 +105,11 @@ def _is_run_file(path: Path) -> bool:
 
 
 def _documents(path: Path, progress: Progress | None) -> Iterator[Told]:
-    done = 0
     try:
         with path.open("rb") as lines:
-            for line in lines:
-                done += len(line)
+            for line in lines_of(lines):
                 if progress is not None:
-                    progress(done)
+                    progress(lines.tell())
                 if (told := told_in(line)) is not None:
                     yield told
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -28,14 +28,16 @@ class Gathering:
         self._points: list[GaugePoint] = []
         self._resources: dict[_Process, Attributes] = {}  # the first is of most spans
         self._process_of: dict[tuple[str, str], _Process] = {}  # spans of the others
-        self._warnings: list[str] = []
-        self._lost: list[str] = []
+        self._warnings = _Said()
+        self._lost = _Said()
 
     def add(self, told: Told) -> None:
         """Add what a document tells."""
         for resource, spans in told.blocks:
             self.add_spans(spans, resource)
         self._points.extend(told.points)
+        if told.skipped:
+            self.lose(f"{told.skipped} spans of a line make no sense; they are left out")
         if not self._resources and told.resource:
             self._resources[_process(told.resource)] = told.resource
 
@@ -64,7 +66,7 @@ class Gathering:
             if known.never_ended or span.never_ended:  # it was taken for killed, and went on
                 trace[span.span_id] = span if known.never_ended else known
             else:
-                self._warnings.append(f"two different spans have the id {span.span_id}")
+                self._warnings.add(f"two different spans have the id {span.span_id}")
 
     def add_point(self, point: GaugePoint) -> None:
         """Add a point of a gauge."""
@@ -72,8 +74,8 @@ class Gathering:
 
     def lose(self, warning: str) -> None:
         """Note that spans may be missing."""
-        self._warnings.append(warning)
-        self._lost.append(warning)
+        self._warnings.add(warning)
+        self._lost.add(warning)
 
     def run(self, run_id: str, gone_ns: int | None = None) -> Run:
         """Return everything as one run.
@@ -91,7 +93,7 @@ class Gathering:
             every, said = aligned(every, self._host_of, main.host)
         spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
         ids = {s.span_id for s in spans}
-        warnings = [*_bounded(self._warnings), *said]
+        warnings = [*self._warnings.all(), *said]
         # A run may well be below a span of the caller's, which is in no run and so not here.
         orphans = [s for s in spans if s.parent_id and s.parent_id not in ids]
         if any(s.operation not in _MAY_BE_BELOW_OTHERS for s in orphans):
@@ -101,8 +103,7 @@ class Gathering:
         if cut := [s for s in spans if s.end_ns is not None and s.never_ended]:
             warnings.append(_cut_off(cut))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
-        lost = tuple(_bounded(self._lost))
-        resource = self._resources.get(main, {})
+        lost, resource = tuple(self._lost.all()), self._resources.get(main, {})
         return Run(run_id, spans, points, resource, tuple(warnings), lost)
 
     def _main_process(self, spans: list[Span]) -> _Process:
@@ -198,7 +199,18 @@ def _no_end(spans: list[Span]) -> str:
     return f"{have} no end: taken to last as long as what it is part of"
 
 
-def _bounded(warnings: list[str]) -> Iterator[str]:
-    yield from warnings[:_WARNINGS_AT_MOST]
-    if len(warnings) > _WARNINGS_AT_MOST:
-        yield f"... and {len(warnings) - _WARNINGS_AT_MOST} warnings more"
+class _Said:
+    """Warnings, the first of them: nobody reads a million, nor is there room for them."""
+
+    def __init__(self) -> None:
+        self._first: list[str] = []
+        self._count = 0
+
+    def add(self, warning: str) -> None:
+        self._count += 1
+        if len(self._first) < _WARNINGS_AT_MOST:
+            self._first.append(warning)
+
+    def all(self) -> list[str]:
+        more = self._count - len(self._first)
+        return [*self._first, f"... and {more} warnings more"] if more else list(self._first)

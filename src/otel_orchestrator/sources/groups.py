@@ -24,6 +24,7 @@ from ..semconv import Attr
 from .baselines import read_baseline
 from .found import Export, Source, find, read
 from .jaeger import DEFAULT_URL, Wanted
+from .lines import lines_of
 from .otlp import resource_of
 from .runfiles import RunFile, list_runs
 
@@ -153,7 +154,7 @@ def _label(file: RunFile) -> str | None:
     """Return a run's label, from the first of its lines that says where it is from."""
     try:
         with file.path.open("rb") as lines:
-            for _, line in zip(range(_LINES_TO_LABEL), lines, strict=False):
+            for _, line in zip(range(_LINES_TO_LABEL), lines_of(lines), strict=False):
                 try:
                     document = json.loads(line)
                 except (ValueError, RecursionError):

@@ -6,13 +6,19 @@ else in it is left to `otlp`, which takes what can be taken; a test holds that b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from sys import intern
+from typing import BinaryIO, Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from ..model import Attributes, Span, Value
-from .otlp import IS_ERROR, Told, parent_of, told_in_any, value_of, with_lists
+from .otlp import IS_ERROR, LARGEST, Told, parent_of, told_in_any, value_of, with_lists
+from .printable import may_need_signs, printable_attributes, printable_spans
+
+LONGEST: Final = 128 * 2**20
+"""Bytes of a line; 500 spans that hold prompts are a tenth of it."""
 
 # Without `gc`: they live for one line, and there is no way round in them.
 
@@ -73,12 +79,25 @@ class _Line(Struct, gc=False):
 _DECODER = msgspec.json.Decoder(_Line)
 
 
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file; an empty one for each that is longer than `LONGEST`."""
+    while line := file.readline(LONGEST):
+        if len(line) < LONGEST or line.endswith(b"\n"):
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(2**20)
+        yield b""
+
+
 def told_in(line: bytes) -> Told | None:
     """Decode a line of JSON; None if it holds no OTLP."""
     try:
         found = _DECODER.decode(line)
         if found.resourceSpans and found.resourceMetrics is UNSET and found.runFile is UNSET:
             blocks = [(_attributes(b.resource.attributes), _spans(b)) for b in found.resourceSpans]
+            if may_need_signs(line):
+                blocks = [(printable_attributes(a), printable_spans(s)) for a, s in blocks]
             return Told(blocks, [], blocks[0][0])
     except (msgspec.DecodeError, ValueError, RecursionError):
         pass
@@ -91,7 +110,8 @@ def _spans(block: _Block) -> list[Span]:
 
 def _span(raw: _Span) -> Span:
     start_ns, end_ns = int(raw.startTimeUnixNano), int(raw.endTimeUnixNano) or None
-    if not start_ns or not raw.spanId:
+    is_odd = not 0 < start_ns <= LARGEST or (end_ns or 0) > LARGEST or abs(raw.kind) > LARGEST
+    if is_odd or not raw.spanId:
         raise ValueError("that is no span")
     return Span(
         intern(raw.traceId.lower()),
@@ -121,7 +141,7 @@ def _other(value: _Value) -> Value:
     if value.boolValue is not UNSET:
         return value.boolValue
     if value.intValue is not UNSET:
-        return int(value.intValue)
+        return value_of({"intValue": value.intValue})
     if value.doubleValue is not UNSET:
         return value.doubleValue
     return None if value.arrayValue is UNSET else value_of({"arrayValue": value.arrayValue})

@@ -14,7 +14,10 @@ from typing import Any, Final
 
 from ..model import Attributes, GaugePoint, Span, Value
 from ..semconv import Attr
+from .printable import printable_attributes, printable_points, printable_spans
 
+LARGEST: Final = 2**63 - 1
+"""Of OTLP's integers. As nanoseconds since 1970 it is in the year 2262."""
 IS_ERROR: Final = (2, "STATUS_CODE_ERROR")
 _DEEPEST: Final = 16
 # Jaeger's Badger keeps no lists, but their JSON as a string.
@@ -30,22 +33,28 @@ class Told:
         points: of gauges.
         resource: the first one.
         header: `runFile`, of a run file's first line.
+        skipped: how many spans make no sense, and are left out.
     """
 
     blocks: list[tuple[Attributes, list[Span]]]
     points: list[GaugePoint]
     resource: Attributes
     header: Any = None
+    skipped: int = 0
 
 
 def told_by(document: Mapping[str, Any]) -> Told:
     """Decode a document."""
-    blocks = [{"resourceSpans": [block]} for block in _list(document.get("resourceSpans"))]
+    parts = [{"resourceSpans": [block]} for block in _list(document.get("resourceSpans"))]
+    blocks = [(resource_of(part), printable_spans(list(spans_of(part)))) for part in parts]
+    scopes = _scopes(document, "resourceSpans", "scopeSpans")
+    there_are = sum(len(raw) for s in scopes if isinstance(raw := s.get("spans"), list))
     return Told(
-        [(resource_of(block), list(spans_of(block))) for block in blocks],
-        list(points_of(document)),
+        blocks,
+        printable_points(list(points_of(document))),
         resource_of(document),
         document.get("runFile"),
+        there_are - sum(len(spans) for _, spans in blocks),
     )
 
 
@@ -75,14 +84,11 @@ def points_of(document: Mapping[str, Any]) -> Iterator[GaugePoint]:
         for metric in _list(scope.get("metrics")):
             gauge = metric.get("gauge") if isinstance(metric, dict) else None
             for raw in _list(gauge.get("dataPoints") if isinstance(gauge, dict) else None):
-                if isinstance(raw, dict):
-                    value = raw.get("asInt", raw.get("asDouble", 0))
-                    yield GaugePoint(
-                        str(metric.get("name", "")),
-                        _integer(raw.get("timeUnixNano")),
-                        _number(value),
-                        attributes_of(raw.get("attributes")),
-                    )
+                at_ns = _integer(raw.get("timeUnixNano")) if isinstance(raw, dict) else 0
+                value = _number(raw.get("asInt", raw.get("asDouble", 0))) if at_ns > 0 else None
+                if value is not None:
+                    attributes = attributes_of(raw.get("attributes"))
+                    yield GaugePoint(str(metric.get("name", "")), at_ns, value, attributes)
 
 
 def resource_of(document: Mapping[str, Any]) -> Mapping[str, Value]:
@@ -90,7 +96,7 @@ def resource_of(document: Mapping[str, Any]) -> Mapping[str, Value]:
     for key in ("resourceSpans", "resourceMetrics"):
         for block in _list(document.get(key)):
             if isinstance(block, dict) and isinstance(block.get("resource"), dict):
-                return attributes_of(block["resource"].get("attributes"))
+                return printable_attributes(attributes_of(block["resource"].get("attributes")))
     return {}
 
 
@@ -138,7 +144,9 @@ def _span(raw: dict[str, Any]) -> Span | None:
     get = raw.get
     trace_id, span_id = get("traceId"), get("spanId")
     start_ns = _integer(get("startTimeUnixNano"))
-    if not isinstance(trace_id, str) or not isinstance(span_id, str) or not span_id or not start_ns:
+    if not isinstance(trace_id, str) or not isinstance(span_id, str) or not span_id:
+        return None
+    if start_ns <= 0:
         return None
     end_ns = _integer(get("endTimeUnixNano")) or None
     status = get("status")
@@ -187,23 +195,32 @@ def value_of(raw: Any, depth: int = 0) -> Value:
 
 def _integer(raw: Any) -> int:
     try:
-        return 0 if isinstance(raw, bool) else int(raw)
+        number = 0 if isinstance(raw, bool) else int(raw)
     except (TypeError, ValueError, OverflowError):
         return 0
+    return number if -LARGEST <= number <= LARGEST else 0
 
 
-def _number(raw: Any) -> float:
+def _double(raw: Any) -> float:
     try:
         return float(raw)
     except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
+def _number(raw: Any) -> float | None:
+    try:
+        number = float(raw)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if -LARGEST <= number <= LARGEST else None
+
+
 _SCALARS: Final[Mapping[str, Callable[[Any], Value]]] = {
     "stringValue": _shared,
     "boolValue": lambda value: value is True,
     "intValue": _integer,
-    "doubleValue": _number,
+    "doubleValue": _double,
 }
 
 

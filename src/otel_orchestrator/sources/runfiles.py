@@ -8,6 +8,7 @@ program was killed, it is ended here as the next program ends it in the file.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from ..alive import writer_of
 from ..errors import RunFileError
 from ..model import Run
 from .gathering import Gathering
-from .lines import told_in
+from .lines import LONGEST, lines_of, told_in
+from .printable import printable
 
 VERSION: Final = 1
 _SUFFIX: Final = ".jsonl"
@@ -51,9 +53,8 @@ def list_runs(folder: Path) -> list[RunFile]:
         RunFileError: there are none.
     """
     try:
-        files = [(path, path.stat()) for path in folder.iterdir() if path.suffix == _SUFFIX]
-        # One that is empty is left by a program that was killed between making and writing it.
-        found = [RunFile(p.stem, p, about.st_mtime) for p, about in files if about.st_size]
+        paths = [path for path in folder.iterdir() if path.suffix == _SUFFIX]
+        found = [file for path in paths if (file := _run_file(path)) is not None]
     except FileNotFoundError:
         found = []
     except OSError as error:
@@ -64,6 +65,18 @@ def list_runs(folder: Path) -> list[RunFile]:
             " (or make demo), or call configure() in your program"
         )
     return sorted(found, key=lambda f: (f.changed_s, f.id), reverse=True)
+
+
+def _run_file(path: Path) -> RunFile | None:
+    try:
+        about = path.stat()
+    except OSError:  # a link that leads nowhere, or it was removed just now
+        return None
+    # One that is empty is left by a program that was killed between making and writing it. A pipe
+    # would be waited for.
+    if not about.st_size or not stat.S_ISREG(about.st_mode):
+        return None
+    return RunFile(printable(path.stem), path, about.st_mtime)
 
 
 def find_run(wanted: str | None, folder: Path) -> RunFile:
@@ -78,7 +91,7 @@ def find_run(wanted: str | None, folder: Path) -> RunFile:
             raise RunFileError(f"{wanted} is a folder. Type: --dir {wanted}")
         if not path.is_file():
             raise RunFileError(f"there is no file {wanted}")
-        return RunFile(path.stem, path, path.stat().st_mtime)
+        return RunFile(printable(path.stem), path, path.stat().st_mtime)
     runs = list_runs(folder)
     if wanted is None:
         return next((r for r in runs if r.is_of_a_run), runs[0])
@@ -106,16 +119,15 @@ def read_run(file: RunFile, progress: Callable[[int], None] | None = None) -> Ru
     before = writer_of(file.path)
     try:
         with file.path.open("rb") as lines:
-            read = 0
-            for number, line in enumerate(lines, 1):
+            number = 0
+            for number, line in enumerate(lines_of(lines), 1):
                 told.add(number, line)
-                read += len(line)
                 if progress is not None and number % 100 == 0:
-                    progress(read)
+                    progress(lines.tell())
     except OSError as error:
         raise RunFileError(f"{file.path} cannot be read: {error.strerror}") from error
     if not told.documents:
-        why = "it is empty" if not read else "no line of it is OTLP JSON"
+        why = "it is empty" if not number else "no line of it is OTLP JSON"
         raise RunFileError(f"{file.path} is not a run file: {why}")
     # Looked up before and after: a program may start a run, or end one, meanwhile.
     is_gone = before is not None and not before.is_alive and before == writer_of(file.path)
@@ -133,6 +145,10 @@ class _Lines:
         self.gathered = Gathering()
 
     def add(self, number: int, line: bytes) -> None:
+        if not line:
+            most = f"{LONGEST // 2**20} MiB"
+            self.gathered.lose(f"line {number} is longer than {most}; it is left out")
+            return
         told = told_in(line)
         if told is None:
             if line.strip():
@@ -153,7 +169,8 @@ class _Lines:
         version = header.get("version")
         if version != VERSION:
             self.gathered.lose(
-                f"the run file has version {version}, this program knows {VERSION}: update it"
+                f"the run file has version {printable(str(version))[:20]}, this program knows"
+                f" {VERSION}: update it"
             )
 
 

@@ -34,6 +34,7 @@ def render(comparison: Comparison, *, width: int, colour: bool, jaeger_url: str)
         no_color=not colour,
         color_system="256" if colour else None,
         highlight=False,
+        emoji=False,
         markup=False,  # a name of a span may hold square brackets
         legacy_windows=False,
     )

@@ -48,6 +48,7 @@ def render(
         no_color=not colour,
         color_system="256" if colour else None,
         highlight=False,
+        emoji=False,
         markup=False,  # an id of a task may hold square brackets
         legacy_windows=False,
     )

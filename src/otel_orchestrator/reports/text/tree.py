@@ -19,6 +19,7 @@ from .style import BAD, DIM, MARKS, STYLES, note
 
 _SHOWN_SIBLINGS: Final = 6
 _SHOWN_LINES: Final = 1_000
+_WIDEST_INDENT: Final = 600  # no terminal is wider; files may be deeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ def _lines(run: Run, forest: Forest, everything: bool) -> Iterable[tuple[Span | 
         for i in range(len(children) - 1, -1, -1):
             last = i == len(children) - 1
             branch = indent + ("└─ " if last else "├─ ")
-            stack.append((children[i], branch, indent + ("   " if last else "│  ")))
+            below = indent + ("   " if last else "│  ")
+            stack.append((children[i], branch, below if len(below) < _WIDEST_INDENT else indent))
 
 
 def _fold(run: Run, spans: Sequence[Span], everything: bool) -> list[Span | Folded]:
