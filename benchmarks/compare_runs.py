@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Final
+
+from copies import write_copies
 
 from otel_orchestrator.analysis.digest import Digest, digest_of
 from otel_orchestrator.model import Run, Span
@@ -87,12 +87,10 @@ class BigRuns:
 
     def __init__(self, folder: Path, demo: Path) -> None:
         self._folder = folder
-        original = find_run(None, demo).path
-        lines, self.spans = _many_times(original.read_text("utf-8").splitlines())
         for group in ("base", "candidate"):
             (folder / group).mkdir()
         written = folder / "written"
-        written.write_text(lines, "utf-8")
+        self.spans = write_copies(find_run(None, demo).path, _WANTED_SPANS, written)
         for number in range(_RUNS):
             group = "base" if number % 2 else "candidate"
             (folder / group / f"{number}.jsonl").hardlink_to(written)
@@ -115,41 +113,3 @@ class BigRuns:
 def _processor_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _many_times(lines: list[str]) -> tuple[str, int]:
-    documents = [json.loads(line) for line in lines]
-    spans = [span for document in documents for span in _spans(document)]
-    roots = {s["spanId"] for s in spans if s["name"].startswith("invoke_workflow")}
-    start = min(int(s["startTimeUnixNano"]) for s in spans)
-    wall = max(int(s.get("endTimeUnixNano") or 0) for s in spans) - start
-    different = len({s["spanId"] for s in spans})
-    copies = -(-_WANTED_SPANS // different)
-    text = []
-    for copy in range(copies):
-        for document in documents:
-            again = json.loads(json.dumps(document))
-            for span in _spans(again):
-                if span["spanId"] in roots:
-                    if span.get("endTimeUnixNano"):
-                        end = int(span["endTimeUnixNano"]) + (copies - 1) * wall
-                        span["endTimeUnixNano"] = str(end)
-                    continue
-                span["spanId"] = _other(span["spanId"], copy)
-                if span.get("parentSpanId") not in roots:
-                    span["parentSpanId"] = _other(span["parentSpanId"], copy)
-                for key in ("startTimeUnixNano", "endTimeUnixNano"):
-                    if span.get(key):
-                        span[key] = str(int(span[key]) + copy * wall)
-            text.append(json.dumps(again, separators=(",", ":")))
-    return "\n".join(text) + "\n", copies * (different - len(roots)) + len(roots)
-
-
-def _other(span_id: str, copy: int) -> str:
-    return f"{int(span_id, 16) ^ (copy << 48):016x}"
-
-
-def _spans(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for resource_spans in document.get("resourceSpans", ()):
-        for scope in resource_spans["scopeSpans"]:
-            yield from scope["spans"]

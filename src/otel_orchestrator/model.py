@@ -16,7 +16,7 @@ Value = str | bool | int | float | tuple[Any, ...] | None
 Attributes = Mapping[str, Value]
 
 
-# No dataclass: there are millions of them, and a frozen one of those takes ten times as long to
+# No dataclass: there are millions of them, and a frozen one of those takes six times as long to
 # make. Without `gc`, because nothing in a span leads back to it.
 class Span(Struct, frozen=True, gc=False):
     """One span.
