@@ -64,9 +64,15 @@ def truth_in(path: Path) -> Truth:
 
 def stored_in(folder: Path) -> list[Span]:
     """Every span of every run file, as our decoder has it."""
-    if not any(path.stat().st_size for path in folder.glob("*.jsonl")):
-        return []  # killed before anything was written
-    return [span for file in list_runs(folder) for span in read_run(file).spans]
+    if not has_lines(folder):
+        return []  # killed before anything was written whole
+    files = [file for file in list_runs(folder) if b"\n" in file.path.read_bytes()]
+    return [span for file in files for span in read_run(file).spans]
+
+
+def has_lines(folder: Path) -> bool:
+    """Whether any line was written whole before the kill."""
+    return any(b"\n" in path.read_bytes() for path in folder.glob("*.jsonl"))
 
 
 def decoded(sent: Iterable[Sent]) -> list[Span]:

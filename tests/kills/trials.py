@@ -288,7 +288,10 @@ def try_all(
         for i, trial in enumerate(chosen(count, seed)):
             own = folder / str(i)
             own.mkdir()
-            counts = tried(trial, running, own, ship)
+            try:
+                counts = tried(trial, running, own, ship)
+            except Exception as error:  # a trial that fails must not hide the others' counts
+                counts = Counts(kills=1, broken=[f"{type(error).__name__}: {error}"])
             sums = by_case.setdefault(trial.endpoint, Counts())
             for name in ("kills", "in_flight", "started", "stored", "interrupted", "sent_twice"):
                 setattr(sums, name, getattr(sums, name) + getattr(counts, name))
