@@ -36,9 +36,9 @@ _EXAMPLES: Final = 5
 
 EXPLANATIONS: Final[Mapping[Kind, str]] = {
     EQUAL_PROMPTS: (
-        "LLM calls with the same prompt (by its hash), model and sampling as one that had been"
-        " answered before they were made. Prompts of different processes cannot be compared, and"
-        " neither hash nor sampling tell everything: tools, for example."
+        "LLM calls with the same prompt, model, tools and other options (by their hash) as one that"
+        " had been answered before they were made. Prompts of different processes cannot be"
+        " compared, and whether the same answer would do again is not recorded."
     ),
     SEQUENTIAL_CALLS: (
         "LLM calls of one node, but of no agent, that follow one after another with no tool, git or"

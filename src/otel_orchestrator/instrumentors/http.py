@@ -30,12 +30,13 @@ from .._guard import guarded, logger
 from ..semconv import Attr
 from . import _attempts
 from ._attempts import AsyncTrace, Attempt, Trace
-from ._patching import Around, Patch, around, patch, unpatch
+from ._patching import Around, Patch, Seam, around, patch_all, unpatch
 
 # openai and anthropic both say in this header which attempt of a call a request is.
 _RETRY_HEADER: Final = b"x-stainless-retry-count"
 _TRACE: Final = "trace"
 
+_NO_PHASES: Final = "HTTP requests have no phases, and retries no numbers and no back-off"
 _POOLS: Final[tuple[tuple[str, str, type[Trace]], ...]] = (
     ("ConnectionPool", "handle_request", Trace),
     ("AsyncConnectionPool", "handle_async_request", AsyncTrace),
@@ -154,9 +155,11 @@ class _HttpInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base is 
 
     def _instrument(self, *, make_spans: bool = False, **kwargs: Any) -> None:
         core = import_module(self._library.replace("httpx", "httpcore"))
-        self._patches = tuple(
-            patch(getattr(core, pool), name, _followed(make)) for pool, name, make in _POOLS
-        )
+        seams = [
+            Seam(getattr(core, pool, None), name, _followed(make), _NO_PHASES, ("self", "request"))
+            for pool, name, make in _POOLS
+        ]
+        self._patches = patch_all(core.__name__, seams)
         maker = self._makes_spans()
         if make_spans and not maker.is_instrumented_by_opentelemetry:
             maker.instrument(**kwargs)
