@@ -239,7 +239,8 @@ def _limit() -> int | None:
 
 def _encodable(given: str) -> str:
     # Half of a surrogate pair is in no encoding: it would lose the whole batch.
-    return given.encode("utf-8", "replace").decode("utf-8")
+    fixed = given.encode("utf-8", "replace").decode("utf-8")
+    return given if fixed == given else fixed
 
 
 def _attributes(given: Mapping[str, Any] | None, room: _Room) -> Mapping[str, Any] | None:
