@@ -11,7 +11,7 @@ COST_ARGS ?=
 LLM_TESTS := tests/llm/test_sdks.py tests/llm/test_leaving.py
 SOAK_ARGS ?=
 
-.PHONY: demo test test-newest test-oldest test-backends check lint format backends langgraph-suite bench bench-cost bench-rivals bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-outages soak-scale soak-sizing soak-full-disk soak-podman clean help
+.PHONY: demo test test-newest test-oldest test-backends check lint format backends others langgraph-suite bench bench-cost bench-rivals bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-memory soak-outages soak-scale soak-sizing soak-full-disk soak-podman clean help
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ format: $(VENV)/.dev ## Format the code and mend what the linter can
 backends: $(VENV)/.dev ## Find or build the real Collector, Jaeger and Prometheus (once: about 25 CPU-minutes)
 	@$(BIN)/python collector/build/backends.py
 
+others: $(VENV)/.dev ## Other instrumentations beside ours, each in a program of its own (3 minutes)
+	@$(BIN)/python -m tests.llm.beside
+
 langgraph-suite: $(VENV)/.dev ## Run LangGraph's own tests bare and with instrument() active
 	@$(BIN)/python tests/langgraph/suite.py
 
@@ -77,6 +80,9 @@ bench-verdict: $(VENV)/.dev ## Slow one thing at a time: is that what the verdic
 soak-kills: $(VENV)/.dev ## A program killed 200 times, whatever the endpoint does: is anything lost? (15 minutes)
 	@$(BIN)/python -m tests.kills.trials $(SOAK_ARGS)
 
+soak-memory: $(VENV)/.dev ## 20 000 runs that end in every way, the endpoint dead: memory is flat (1 hour)
+	@$(BIN)/python benchmarks/memory.py $(SOAK_ARGS)
+
 soak-outages: $(VENV)/.dev ## Each part of the stack killed for a minute, under load (6 minutes)
 	@$(BIN)/python -m tests.backends.outages
 
@@ -92,7 +98,7 @@ soak-full-disk: $(VENV)/.dev ## The disk of each store filled under load; needs 
 soak-podman: $(VENV)/.podman ## docker-compose.yml brought up whole by podman, and each part killed (2 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OTEL_ORCHESTRATOR_PODMAN=1 $(BIN)/python -m pytest tests/backends/test_compose_by_podman.py
 
-soak: bench-verdict bench-whatif soak-kills soak-outages soak-scale soak-sizing soak-full-disk soak-podman ## The long trials, one after the other
+soak: bench-verdict bench-whatif soak-kills soak-memory soak-outages soak-scale soak-sizing soak-full-disk soak-podman ## The long trials, one after the other
 
 clean: ## Remove what the other targets made in this folder
 	rm -rf $(VENV) $(OLDEST) .otel-orchestrator .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

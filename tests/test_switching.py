@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
+from typing import Any, TypedDict
 
 import hypothesis.strategies as st
 from hypothesis import settings
@@ -36,8 +36,12 @@ def seams() -> dict[tuple[Any, str], Any]:
     return {(owner, name): vars(owner)[name] for owner, name in owners}
 
 
+class State(TypedDict, total=False):
+    said: Any
+
+
 def graph() -> Any:
-    builder = StateGraph(dict)
+    builder = StateGraph(State)
     builder.add_node("ask", lambda state: {"said": FakeListChatModel(responses=["hi"]).invoke("x")})
     builder.add_edge(START, "ask")
     return builder.compile(name="g")
