@@ -119,7 +119,14 @@ def added(
 
 _LANGSMITH: Final = {
     "version": "0.12",
-    "batch_ingest_config": {"use_multipart_endpoint": True, "size_limit": 100},
+    "batch_ingest_config": {
+        "use_multipart_endpoint": True,
+        "scale_up_qsize_trigger": 1000,
+        "scale_up_nthreads_limit": 16,
+        "scale_down_nempty_trigger": 4,
+        "size_limit": 100,
+        "size_limit_bytes": 20_971_520,
+    },
     "instance_flags": {"zstd_compression_enabled": True},
 }
 

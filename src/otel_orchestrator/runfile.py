@@ -29,7 +29,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from ._guard import guarded, log_once_a_minute, logger
+from ._guard import guarded, log_once_a_minute, logger, note_thread
 from .alive import SignOfLife, writer_of
 from .clock import StepWatch
 from .delivery import clean
@@ -83,11 +83,9 @@ class RunFileProcessor(SpanProcessor):
         self.folder = folder
         self._resource = resource
         self._max_file_bytes = max_file_bytes
-        self._keep_runs = keep_runs
-        self._keep_bytes = keep_bytes
+        self._keep_runs, self._keep_bytes = keep_runs, keep_bytes
         self._fsync = fsync
         self._sender = sender
-        self.dropped = 0
         self._of_parent: frozenset[int] = frozenset()
         make_run_folder(folder)
         self._start()
@@ -101,6 +99,7 @@ class RunFileProcessor(SpanProcessor):
         self._start()
 
     def _start(self) -> None:
+        self.dropped = self.written = 0
         self._queue: deque[ReadableSpan | QueueChange] = deque()
         self._open: dict[int, Span] = {}
         self._noted: dict[int, str] = {}  # the file of each open span's start note
@@ -177,6 +176,7 @@ class RunFileProcessor(SpanProcessor):
 
     def _run(self) -> None:
         clock = StepWatch()
+        note_thread("writer")
         if self._sender is None:  # else that does it, before it looks for what is left to send
             close_dead(self.folder)
         while not self._stopped:
@@ -184,6 +184,7 @@ class RunFileProcessor(SpanProcessor):
             self._wake.clear()
             clock.look()
             self.force_flush()
+            note_thread("writer")
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Write what is queued, and a start note for each open span that has none yet."""
@@ -316,8 +317,10 @@ class RunFileProcessor(SpanProcessor):
                     os.close(descriptor)
             except OSError as error:
                 why = f"{path.name} cannot be written: {error.strerror}"
-        if why is not None:
-            spans = [span for line in lines for span in line.ended]
+        spans = [span for line in lines for span in line.ended]
+        if why is None:
+            self.written += len(spans)
+        else:
             self._drop(len(spans), why)
             if self._sender is not None:
                 self._sender.not_written(spans)

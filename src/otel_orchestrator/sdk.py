@@ -29,7 +29,18 @@ from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, TracerProvi
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util.types import AttributeValue
 
-from . import chat, interruptions, messages, metrics, redaction, runs, semconv, spans, tasks
+from . import (
+    chat,
+    interruptions,
+    messages,
+    metrics,
+    redaction,
+    runs,
+    self_metrics,
+    semconv,
+    spans,
+    tasks,
+)
 from ._guard import guarded, logger
 from .console import ConsoleProcessor, print_queue
 from .delivery import clean
@@ -221,8 +232,16 @@ def configure(
     spans.use_provider(None)
     metrics.use_provider(None)
     totals.register()
+    self_metrics.register(partial(_kept, file, made.sender))
     _configured = made
     _shut_down_at_the_end()
+
+
+def _kept(file: RunFileProcessor | None, sender: Sender | None) -> self_metrics.Kept | None:
+    if file is None:
+        return None
+    unsent = None if sender is None else sender.unsent()
+    return self_metrics.Kept(file.written, file.dropped, unsent)
 
 
 def _is_on(variable: str, chosen: bool | None) -> bool:

@@ -152,6 +152,9 @@ class Attr:
     HTTP_REUSED: Final = "orchestrator.http.connection.reused"
     """Attempt: it went over a connection that was open before."""
 
+    SELF_PART: Final = "orchestrator.self.part"
+    """Whose time it was: `program`, `writer` or `sender`."""
+
     # GenAI conventions
     OPERATION: Final = "gen_ai.operation.name"
     PROVIDER: Final = "gen_ai.provider.name"
@@ -184,6 +187,8 @@ class Attr:
 
     # core conventions
     ERROR_TYPE: Final = "error.type"
+    COMPONENT_TYPE: Final = "otel.component.type"
+    COMPONENT_NAME: Final = "otel.component.name"
     SERVICE_NAME: Final = "service.name"
     HOST_NAME: Final = "host.name"
     RESEND_COUNT: Final = "http.request.resend_count"
@@ -246,6 +251,12 @@ class Metric:
     """`{token}`, by `gen_ai.token.type`."""
     STACK_CHECK: Final = "orchestrator.stack.check"
     """Counter, `{check}`: sent by `stack check` only, to see whether it arrives."""
+    # What this package itself does: see `self_metrics`.
+    PROCESSED: Final = "otel.sdk.processor.span.processed"
+    SELF_UNSENT: Final = "orchestrator.self.unsent"
+    SELF_TIME: Final = "orchestrator.self.time"
+    """Counter, `s`, by `orchestrator.self.part`: of the program's threads wall clock, as it waits
+    for it; of ours CPU."""
     LOOP_DURATION: Final = "orchestrator.loop.duration"
     SUPERSTEP_DURATION: Final = "orchestrator.superstep.duration"
     NODE_DURATION: Final = "orchestrator.node.duration"

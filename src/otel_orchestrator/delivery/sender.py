@@ -19,7 +19,7 @@ from typing import Final
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from .._guard import guarded, log_once_a_minute
+from .._guard import guarded, log_once_a_minute, note_thread
 from . import clean
 from .closing import close_dead
 from .ledger import Sent, open_ledger, owed_to
@@ -206,6 +206,7 @@ class Sender(SpanProcessor):
     # --- the thread ---
 
     def _run(self) -> None:
+        note_thread("sender")
         exporter = self._exporter or self._make_exporter()
         self._take_over()
         pause_s = _SOONEST_S
@@ -217,6 +218,7 @@ class Sender(SpanProcessor):
                 self._wake.clear()
             with guarded("sending run files"):
                 self._send_all(exporter)
+                note_thread("sender")
             pause_s = min(_LATEST_S, 2 * pause_s) if self._is_down else _SOONEST_S
         exporter.shutdown()
         with self._lock:
