@@ -80,7 +80,7 @@ bench-verdict: $(VENV)/.dev ## Slow one thing at a time: is that what the verdic
 soak-kills: $(VENV)/.dev ## A program killed 200 times, whatever the endpoint does: is anything lost? (15 minutes)
 	@$(BIN)/python -m tests.kills.trials $(SOAK_ARGS)
 
-soak-memory: $(VENV)/.dev ## 20 000 runs that end in every way, the endpoint dead: memory is flat (1 hour)
+soak-memory: $(VENV)/.dev ## 20 000 runs that end in every way, the endpoint dead: is memory flat? (1 hour)
 	@$(BIN)/python benchmarks/memory.py $(SOAK_ARGS)
 
 soak-outages: $(VENV)/.dev ## Each part of the stack killed for a minute, under load (6 minutes)
