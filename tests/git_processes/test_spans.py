@@ -23,10 +23,19 @@ from otel_orchestrator.instrumentors.git import process as process_module
 from otel_orchestrator.semconv import Attr, Metric
 
 from ..trees import attributes_of, tree
-from .ways import AS, WAYS, by_run, exec_git, plain
+from .ways import AS, UNSEEN, WAYS, by_run, exec_git, plain
 
 # By a thread, because a uvloop that waits for a process while it is closed is deaf to signals.
 pytestmark = pytest.mark.timeout(60, method="thread")
+
+
+@pytest.mark.parametrize("way", UNSEEN, ids=lambda f: f.__name__)
+def test_what_cannot_be_seen_is_left_alone(
+    traced: InMemorySpanExporter, repository: Path, way: Callable[[Path], None]
+) -> None:
+    with otel.node("worker"):
+        way(repository)
+    assert tree(traced.get_finished_spans()) == "node worker"
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda f: f.__name__)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
+from typing import Any
 
 import git as gitpython
 import uvloop
@@ -109,4 +110,33 @@ WAYS: tuple[Callable[[Path], None], ...] = (
     by_run, by_check_output, by_call, by_os_popen, by_shell, by_bash, by_popen_and_poll,
     by_gitpython, by_asyncio, by_asyncio_shell, by_uvloop, by_uvloop_at_home, by_uvloop_shell,
     in_a_thread,
+)  # fmt: skip
+
+
+def by_os_system(root: Path) -> None:
+    assert os.system(f"git -C {root} status >/dev/null") == 0
+
+
+def by_posix_spawn(root: Path) -> None:
+    words = ["git", "-C", str(root), "status", "--porcelain"]
+    pid = os.posix_spawnp("git", words, os.environ)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def by_os_spawn(root: Path) -> None:
+    assert os.spawnlp(os.P_WAIT, "git", "git", "-C", str(root), "status", "--porcelain") == 0
+
+
+def by_another_program(root: Path) -> None:
+    subprocess.run(["env", "git", "status"], cwd=root, check=True, capture_output=True)
+
+
+def by_an_iterator(root: Path) -> None:
+    words: Any = iter(["git", "-C", str(root), "status"])
+    subprocess.run(words, check=True, capture_output=True)
+
+
+# As the documentation says: these work, and nothing is seen of them.
+UNSEEN: tuple[Callable[[Path], None], ...] = (
+    by_os_system, by_posix_spawn, by_os_spawn, by_another_program, by_an_iterator,
 )  # fmt: skip
