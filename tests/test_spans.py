@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_orchestrator import _guard, outcomes, spans
 from otel_orchestrator.attaching import attached
@@ -373,3 +377,58 @@ def test_the_state_and_the_category_are_on_every_span(exported: InMemorySpanExpo
         "compute",
         "ok",
     )
+
+
+class Asked(Sampler):
+    """Leaves everything out, and counts how often it is asked."""
+
+    def __init__(self, decision: Decision = Decision.DROP) -> None:
+        self.names: list[str] = []
+        self._decision = decision
+
+    def should_sample(
+        self, parent_context: Any, trace_id: int, name: str, *_: Any, **__: Any
+    ) -> SamplingResult:
+        self.names.append(name)
+        return SamplingResult(self._decision)
+
+    def get_description(self) -> str:
+        return "Asked"
+
+
+@pytest.mark.parametrize(
+    ("decision", "asked"),
+    [
+        (Decision.DROP, ["node a"]),
+        (Decision.RECORD_ONLY, ["node a", "node b"]),
+        (Decision.RECORD_AND_SAMPLE, ["node a", "node b"]),
+    ],
+)
+def test_nothing_is_made_below_a_span_that_is_left_out(
+    decision: Decision, asked: list[str]
+) -> None:
+    sampler = Asked(decision)
+    spans.use_provider(TracerProvider(sampler=sampler, shutdown_on_exit=False))
+    try:
+        with (
+            spans.start("node a", state="working") as above,
+            spans.start("node b", state="working") as below,
+        ):
+            pass
+        assert sampler.names == asked
+        assert below.span.is_recording() is False
+        assert below.end_ns >= below.start_ns >= above.start_ns
+    finally:
+        spans.use_provider(None)
+
+
+def test_what_another_process_left_out_is_for_the_sampler_to_say() -> None:
+    sampler = Asked(Decision.RECORD_AND_SAMPLE)
+    spans.use_provider(TracerProvider(sampler=sampler, shutdown_on_exit=False))
+    elsewhere = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0))
+    parent = trace.set_span_in_context(trace.NonRecordingSpan(elsewhere), Context())
+    try:
+        spans.start("node a", state="working", parent=parent).end()
+        assert sampler.names == ["node a"]
+    finally:
+        spans.use_provider(None)

@@ -30,6 +30,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import (
     Link,
     Span,
+    SpanContext,
     SpanKind,
     Status,
     StatusCode,
@@ -206,14 +207,15 @@ class Operation:
             self.finishing()
             span = self.span
             if span.is_recording():
-                span.set_attribute(Attr.OUTCOME, outcome)
+                values: dict[str, AttributeValue] = {Attr.OUTCOME: outcome}
                 for category, waited_ns in (self._short_waits or {}).items():
-                    span.set_attribute(Attr.SHORT_WAIT + category, waited_ns / 1e9)
+                    values[Attr.SHORT_WAIT + category] = waited_ns / 1e9
                 if outcome == semconv.ERROR:
                     # The type and never the message, which may quote prompts and credentials.
-                    span.set_attribute(Attr.ERROR_TYPE, error_type or "_OTHER")
+                    values[Attr.ERROR_TYPE] = error_type or "_OTHER"
                     span.set_status(Status(StatusCode.ERROR, error_type))
-            span.end(self.end_ns)
+                span.set_attributes(values)  # at once: each call takes the span's lock
+                span.end(self.end_ns)
             if self._metric is not None:
                 measured = dict(self.measured)
                 if outcome == semconv.ERROR:
@@ -267,7 +269,7 @@ def start(
     measured: Attributes = _NO_ATTRIBUTES,
     make: type[Operation] = Operation,
 ) -> Operation:
-    """Start a span below `parent` (default: the current context).
+    """Start a span below `parent` (default: the current context); none below one not sampled.
 
     Args:
         name: the operation and a low-cardinality name, such as `node worker`.
@@ -289,6 +291,9 @@ def start(
     if _late:
         end_late_ones()
     with guarded("starting a span"):
+        above = trace.get_current_span(parent)
+        if not above.is_recording() and _is_left_out(above.get_span_context()):
+            return make(above, parent, start_ns, metric, redaction.pairs(measured))
         values: dict[str, AttributeValue] = {Attr.STATE: state}
         if category is not None:
             values[Attr.CATEGORY] = category
@@ -299,6 +304,11 @@ def start(
         span = _our_tracer().start_span(redaction.text(name), parent, kind, values, links, start_ns)
         return make(span, set_span_in_context(span, parent), start_ns, metric, measured)
     return nothing(parent, start_ns)
+
+
+def _is_left_out(above: SpanContext) -> bool:
+    # A sampler of this process has left it out: what is below it is left out as well, unasked.
+    return above.is_valid and not above.is_remote and not above.trace_flags.sampled
 
 
 def nothing(parent: Context | None = None, start_ns: int = 0) -> Operation:

@@ -18,6 +18,7 @@ from opentelemetry.util.types import AttributeValue
 
 from ... import semconv, spans, tasks, waits
 from ..._guard import guarded
+from ...redaction import Clean
 from ...semconv import Attr, Metric
 from ...spans import GAP_NS, Operation
 from .reader import Hold, Reader
@@ -243,7 +244,7 @@ class TaskRecord:
         if self.attempts > 1:
             values[Attr.NODE_ATTEMPT] = self.attempts
         if self.container is None:
-            values[Attr.GRAPH_TASK_ID] = self.task.id
+            values[Attr.GRAPH_TASK_ID] = Clean(self.task.id)
         if self.app_id is not None:
             values[Attr.TASK_ID] = self.app_id
         if self.container is None and self.plan is not None:

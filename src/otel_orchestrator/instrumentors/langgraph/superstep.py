@@ -10,6 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from ... import outcomes, runs, semconv, spans, tasks, waits
+from ...redaction import Clean
 from ...semconv import Attr, Metric
 from ...spans import GAP_NS, Operation
 from .nodes import READER, RunFacts, TaskRecord, TracedNode, outside
@@ -186,7 +187,7 @@ class Superstep:
     ) -> Operation:
         values: dict[str, AttributeValue] = {
             Attr.TASK_NAME: task.name,
-            Attr.GRAPH_TASK_ID: task.id,
+            Attr.GRAPH_TASK_ID: Clean(task.id),
         }
         if plan is not None:
             values.update(plan.attributes())
