@@ -27,7 +27,7 @@ _REFUSED = 1
     type=click.Choice(["grpc", "http/protobuf"]),
     help="Default: OTEL_EXPORTER_OTLP_PROTOCOL, else grpc.",
 )
-@click.option("--again", is_flag=True, help="Send everything, whatever was acknowledged before.")
+@click.option("--again", is_flag=True, help="Send every span, whatever was acknowledged before.")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the run files are.")
 def command(
     runs: tuple[str, ...],
