@@ -216,6 +216,16 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_where_it_is_switched_off_no_library_is_touched(tmp_path: Path) -> None:
+    code = """
+    from subprocess import Popen
+    init = Popen.__init__
+    print(otel.instrument(), Popen.__init__ is init)
+    """
+    assert python(code, tmp_path, OTEL_SDK_DISABLED="true").stdout == "() True\n"
+    assert "git" in (on := python(code, tmp_path).stdout) and on.endswith(" False\n")
+
+
 @pytest.mark.parametrize(
     ("code", "environment", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -67,6 +68,8 @@ _PROVIDERS: Final = frozenset({"tracer_provider", "meter_provider"})
 def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[str, ...]:
     """Instrument every library that is installed; return the names of what was instrumented.
 
+    With `OTEL_SDK_DISABLED=true` nothing is: nobody would get what is seen.
+
     Args:
         only: instrument just these: `langgraph`, `langchain`, `openai`, `anthropic`, `httpx`,
             `httpx2`, `git`.
@@ -79,12 +82,15 @@ def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[
     """
     _check(only, options)
     done = []
+    is_off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     for name, entry in _ENTRIES.items():
         if only is not None and name not in only:
             continue
         if entry.library is not None and find_spec(entry.library) is None:
             if only is not None:
                 raise MissingLibraryError(entry.library, entry.extra)
+            continue
+        if is_off:
             continue
         taken = {k: v for k, v in options.items() if k in entry.options | _PROVIDERS}
         instrumentor = _load(entry)
