@@ -24,12 +24,12 @@ from typing import Final
 from compare_runs import NOISES, BigRuns, simulated
 from demos import read_demo, run_demos
 
-from otel_orchestrator.analysis.causes import causes_of
-from otel_orchestrator.analysis.compare import Comparison, compare
-from otel_orchestrator.analysis.digest import Digest, digest_of
-from otel_orchestrator.analysis.gate import REGRESSION
-from otel_orchestrator.analysis.measures import LLM_MEAN
-from otel_orchestrator.analysis.rules import DECLARED
+from otel_orchestrator.analysis.comparing.causes import causes_of
+from otel_orchestrator.analysis.comparing.comparison import Comparison, compare
+from otel_orchestrator.analysis.comparing.digest import Digest, digest_of
+from otel_orchestrator.analysis.comparing.gate import REGRESSION
+from otel_orchestrator.analysis.comparing.measures import LLM_MEAN
+from otel_orchestrator.analysis.comparing.rules import DECLARED
 from otel_orchestrator.reports.compare.words import answer, because
 
 TRIALS: Final = 1_000

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from copies import write_copies
 
-from otel_orchestrator.analysis.digest import Digest, digest_of
+from otel_orchestrator.analysis.comparing.digest import Digest, digest_of
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.runfiles import find_run

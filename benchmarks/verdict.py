@@ -13,8 +13,8 @@ from typing import Final
 
 from demos import read_demo, run_demos
 
-from otel_orchestrator.analysis.accounting import account
-from otel_orchestrator.analysis.verdict import verdict
+from otel_orchestrator.analysis.accounting.views import account
+from otel_orchestrator.analysis.verdict.judging import verdict
 from otel_orchestrator.demo.plan import shipped_tasks
 
 # A quick LLM, and a second of each task that is neither LLM nor git: by itself nothing takes long

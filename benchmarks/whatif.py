@@ -21,7 +21,7 @@ from typing import Final
 from demos import read_demo, run_demos
 
 from otel_orchestrator.analysis.outline import outline_of
-from otel_orchestrator.analysis.whatif import what_if
+from otel_orchestrator.analysis.whatif.estimates import what_if
 
 AS_IT_IS: Final = "as_it_is"
 SAME_AGAIN: Final = "same_again"

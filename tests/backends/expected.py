@@ -13,9 +13,9 @@ from typing import Final
 import yaml
 
 from otel_orchestrator import semconv
+from otel_orchestrator.analysis.advice.models import models_of
 from otel_orchestrator.analysis.calls import is_call, model_of
-from otel_orchestrator.analysis.digest import digest_of
-from otel_orchestrator.analysis.llm_models import models_of
+from otel_orchestrator.analysis.comparing.digest import digest_of
 from otel_orchestrator.analysis.summary import summarize
 from otel_orchestrator.model import Span
 from otel_orchestrator.semconv import Attr

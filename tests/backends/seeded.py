@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from otel_orchestrator.analysis.advice import Look
-from otel_orchestrator.analysis.digest import Digest, digest_of
+from otel_orchestrator.analysis.advice.pieces import Look
+from otel_orchestrator.analysis.comparing.digest import Digest, digest_of
 from otel_orchestrator.analysis.summary import Summary, summarize
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.sources.runfiles import list_runs, read_run

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import structs
 
-from otel_orchestrator.analysis.digest import Digest, digest_of
+from otel_orchestrator.analysis.comparing.digest import Digest, digest_of
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr
 

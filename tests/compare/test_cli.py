@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from otel_orchestrator.analysis.digest import digest_of
+from otel_orchestrator.analysis.comparing.digest import digest_of
 from otel_orchestrator.sources.baselines import read_baseline
 from otel_orchestrator.sources.runfiles import find_run, read_run
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from msgspec import structs
 
-from otel_orchestrator.analysis.accounting import account
-from otel_orchestrator.analysis.causes import causes_of
-from otel_orchestrator.analysis.compare import Comparison, Row, compare
-from otel_orchestrator.analysis.digest import Digest, digest_of
-from otel_orchestrator.analysis.rules import DECLARED
+from otel_orchestrator.analysis.accounting.views import account
+from otel_orchestrator.analysis.comparing.causes import causes_of
+from otel_orchestrator.analysis.comparing.comparison import Comparison, Row, compare
+from otel_orchestrator.analysis.comparing.digest import Digest, digest_of
+from otel_orchestrator.analysis.comparing.rules import DECLARED
 from otel_orchestrator.analysis.summary import summarize
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr

@@ -8,10 +8,10 @@ from math import expm1
 
 import pytest
 
-from otel_orchestrator.analysis.compare import Comparison, compare
-from otel_orchestrator.analysis.gate import judge
-from otel_orchestrator.analysis.measures import measure_of
-from otel_orchestrator.analysis.rules import DECLARED, Rule, parse_rule, rules_with
+from otel_orchestrator.analysis.comparing.comparison import Comparison, compare
+from otel_orchestrator.analysis.comparing.gate import judge
+from otel_orchestrator.analysis.comparing.measures import measure_of
+from otel_orchestrator.analysis.comparing.rules import DECLARED, Rule, parse_rule, rules_with
 from otel_orchestrator.errors import OrchestratorError
 
 from .made import in_turns

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from otel_orchestrator.analysis.compare import compare
-from otel_orchestrator.analysis.digest import digest_of
-from otel_orchestrator.analysis.rules import DECLARED
+from otel_orchestrator.analysis.comparing.comparison import compare
+from otel_orchestrator.analysis.comparing.digest import digest_of
+from otel_orchestrator.analysis.comparing.rules import DECLARED
 from otel_orchestrator.reports.compare import json as json_report
 from otel_orchestrator.sources import baselines, runfiles
 from otel_orchestrator.sources.groups import digests_of, find_group

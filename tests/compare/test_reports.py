@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from otel_orchestrator.analysis.causes import causes_of
-from otel_orchestrator.analysis.compare import Comparison, compare
-from otel_orchestrator.analysis.rules import DECLARED
+from otel_orchestrator.analysis.comparing.causes import causes_of
+from otel_orchestrator.analysis.comparing.comparison import Comparison, compare
+from otel_orchestrator.analysis.comparing.rules import DECLARED
 from otel_orchestrator.reports.compare import json as json_report
 from otel_orchestrator.reports.compare import junit, markdown, text
 from otel_orchestrator.reports.compare.words import MINUS, answer, because, change

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_orchestrator.analysis.statistics import (
+from otel_orchestrator.analysis.comparing.statistics import (
     chance_below,
     order_of,
     shift,

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from otel_orchestrator.analysis.causes import causes_of
-from otel_orchestrator.analysis.compare import Comparison, compare
-from otel_orchestrator.analysis.rules import rules_with
+from otel_orchestrator.analysis.comparing.causes import causes_of
+from otel_orchestrator.analysis.comparing.comparison import Comparison, compare
+from otel_orchestrator.analysis.comparing.rules import rules_with
 from otel_orchestrator.reports.compare.words import answer, because, sureness, verdict
 from otel_orchestrator.reports.html import comparison as page_of
 from tests.compare.made import in_turns

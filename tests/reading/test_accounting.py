@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from otel_orchestrator.analysis.accounting import account
-from otel_orchestrator.analysis.exclusive import exclusive
+from otel_orchestrator.analysis.accounting.exclusive import exclusive
+from otel_orchestrator.analysis.accounting.views import account
 from otel_orchestrator.analysis.outline import outline_of
 from otel_orchestrator.model import Run, Span
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from otel_orchestrator.analysis.accounting import account
+from otel_orchestrator.analysis.accounting.views import account
 from otel_orchestrator.analysis.summary import summarize
 from otel_orchestrator.model import Run
 from otel_orchestrator.sources.runfiles import find_run, read_run

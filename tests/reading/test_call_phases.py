@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_orchestrator.analysis.call_phases import phases_of_call
+from otel_orchestrator.analysis.advice.call_phases import phases_of_call
 from otel_orchestrator.analysis.tree import forest_of
 from otel_orchestrator.model import Run, Span
 

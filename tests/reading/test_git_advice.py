@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_orchestrator.analysis.advice import Advice, Look, worth_reading
-from otel_orchestrator.analysis.git_advice import git_advice
+from otel_orchestrator.analysis.advice.git import git_advice
+from otel_orchestrator.analysis.advice.pieces import Advice, Look, worth_reading
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otel_orchestrator.analysis.advice import Advice, Look, worth_reading
-from otel_orchestrator.analysis.llm_advice import llm_advice
-from otel_orchestrator.analysis.prompts import equal_prompts
+from otel_orchestrator.analysis.advice.llm import llm_advice
+from otel_orchestrator.analysis.advice.pieces import Advice, Look, worth_reading
+from otel_orchestrator.analysis.advice.prompts import equal_prompts
 from otel_orchestrator.analysis.study import Study, study
 from otel_orchestrator.model import Run, Span
 

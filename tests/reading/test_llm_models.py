@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from otel_orchestrator.analysis.advice import Look
-from otel_orchestrator.analysis.llm_models import ModelUse, models_of
+from otel_orchestrator.analysis.advice.models import ModelUse, models_of
+from otel_orchestrator.analysis.advice.pieces import Look
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr
 

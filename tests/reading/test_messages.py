@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from otel_orchestrator.analysis.accounting import account
+from otel_orchestrator.analysis.accounting.views import account
 from otel_orchestrator.analysis.tree import forest_of
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr

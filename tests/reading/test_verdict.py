@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from otel_orchestrator.analysis.accounting import account
-from otel_orchestrator.analysis.barriers import barriers_of
+from otel_orchestrator.analysis.accounting.barriers import barriers_of
+from otel_orchestrator.analysis.accounting.views import account
 from otel_orchestrator.analysis.outline import outline_of
-from otel_orchestrator.analysis.verdict import EXPLANATIONS, Verdict, verdict
+from otel_orchestrator.analysis.verdict.judging import EXPLANATIONS, Verdict, verdict
 from otel_orchestrator.model import Run
 
 from .generated import Spans

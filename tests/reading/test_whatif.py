@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_orchestrator.analysis import simulation
 from otel_orchestrator.analysis.outline import outline_of
-from otel_orchestrator.analysis.paper import Estimate
-from otel_orchestrator.analysis.simulation import Plan
-from otel_orchestrator.analysis.whatif import WhatIf, what_if
+from otel_orchestrator.analysis.whatif import simulation
+from otel_orchestrator.analysis.whatif.estimates import WhatIf, what_if
+from otel_orchestrator.analysis.whatif.paper import Estimate
+from otel_orchestrator.analysis.whatif.simulation import Plan
 from otel_orchestrator.model import Run
 
 from .generated import Spans

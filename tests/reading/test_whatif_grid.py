@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from otel_orchestrator.analysis.in_flight import in_flight
 from otel_orchestrator.analysis.outline import outline_of
-from otel_orchestrator.analysis.whatif import what_if
-from otel_orchestrator.analysis.whatif_grid import SPEEDS, what_if_grid
+from otel_orchestrator.analysis.whatif.estimates import what_if
+from otel_orchestrator.analysis.whatif.grid import SPEEDS, what_if_grid
 from otel_orchestrator.model import Run
 
 from .made import Control, Task, made

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .accounting.exclusive import exclusive
 from .calls import JobCalls, calls_of
-from .exclusive import exclusive
 from .jobs import Job, Superstep
 from .outline import Outline
 from .tally import Breakdown

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from .. import semconv
 from ..model import Run, Span
 from ..semconv import Attr
-from .accounting import Accounting, account
-from .advice import Advice, Look, worth_reading
-from .barriers import Barrier, barriers_of
-from .git_advice import git_advice
-from .llm_advice import llm_advice
-from .llm_models import ModelUse, models_of
+from .accounting.barriers import Barrier, barriers_of
+from .accounting.views import Accounting, account
+from .advice.git import git_advice
+from .advice.llm import llm_advice
+from .advice.models import ModelUse, models_of
+from .advice.pieces import Advice, Look, worth_reading
 from .phases import phases_of
 from .summary import Summary, summarize
 from .tree import Forest, forest_of
-from .verdict import Verdict, verdict
-from .whatif import WhatIf, what_if
+from .verdict.judging import Verdict, verdict
+from .whatif.estimates import WhatIf, what_if
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Final
 
 import click
 
-from ..analysis.compare import compare
-from ..analysis.digest import Digest
-from ..analysis.rules import parse_rule, rules_with
+from ..analysis.comparing.comparison import compare
+from ..analysis.comparing.digest import Digest
+from ..analysis.comparing.rules import parse_rule, rules_with
 from ..errors import OrchestratorError
 from ..reports.compare import json as json_report
 from ..reports.compare import junit, markdown, text

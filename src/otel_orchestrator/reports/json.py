@@ -6,15 +6,15 @@ import json
 from dataclasses import asdict
 from typing import Any, Final
 
-from ..analysis.accounting import JobsView
-from ..analysis.advice import Advice
-from ..analysis.barriers import Barrier
-from ..analysis.llm_models import ModelUse
+from ..analysis.accounting.barriers import Barrier
+from ..analysis.accounting.views import JobsView
+from ..analysis.advice.models import ModelUse
+from ..analysis.advice.pieces import Advice
 from ..analysis.study import Study
 from ..analysis.summary import CategoryRow, Summary
 from ..analysis.tally import Breakdown
-from ..analysis.verdict import Verdict
-from ..analysis.whatif import WhatIf
+from ..analysis.verdict.judging import Verdict
+from ..analysis.whatif.estimates import WhatIf
 from ..model import Run, Span
 from ..semconv import Attr
 

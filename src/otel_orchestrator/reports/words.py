@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from .. import semconv
-from ..analysis import advice as kinds
-from ..analysis.accounting import Accounting
-from ..analysis.advice import Advice
-from ..analysis.findings import CANNOT_BE_TOLD, Finding
+from ..analysis.accounting.views import Accounting
+from ..analysis.advice import pieces as kinds
+from ..analysis.advice.pieces import Advice
 from ..analysis.study import Study
-from ..analysis.verdict import Bet, Verdict
+from ..analysis.verdict.findings import CANNOT_BE_TOLD, Finding
+from ..analysis.verdict.judging import Bet, Verdict
 from .units import count, duration, plural, share
 
 NOTHING_TO_DO: Final = "Nothing was seen that would save 1 % of the wall"

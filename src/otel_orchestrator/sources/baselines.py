@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ..analysis.amounts import Amount, CategoryAmount, Example, PathAmount
 from ..analysis.clip import Key
-from ..analysis.digest import Digest, Waited
+from ..analysis.comparing.amounts import Amount, CategoryAmount, Example, PathAmount
+from ..analysis.comparing.digest import Digest, Waited
 from ..errors import RunFileError
 from .otlp import LARGEST
 from .printable import printable

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from ..analysis.digest import Digest, digest_of
+from ..analysis.comparing.digest import Digest, digest_of
 from ..errors import RunFileError
 from ..semconv import Attr
 from .baselines import read_baseline

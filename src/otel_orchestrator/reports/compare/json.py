@@ -6,12 +6,12 @@ import json
 from math import expm1
 from typing import Any, Final
 
-from ...analysis.causes import Cause, causes_of
-from ...analysis.compare import Comparison, Part, Row
-from ...analysis.digest import Digest
-from ...analysis.gate import Gate, Values
-from ...analysis.statistics import Shift
-from ...analysis.structure import PathChange
+from ...analysis.comparing.causes import Cause, causes_of
+from ...analysis.comparing.comparison import Comparison, Part, Row
+from ...analysis.comparing.digest import Digest
+from ...analysis.comparing.gate import Gate, Values
+from ...analysis.comparing.statistics import Shift
+from ...analysis.comparing.structure import PathChange
 from .links import links
 from .words import answer, because, sureness
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from ...analysis.causes import causes_of
-from ...analysis.compare import Comparison
-from ...analysis.gate import NO_REGRESSION, REGRESSION, Gate
+from ...analysis.comparing.causes import causes_of
+from ...analysis.comparing.comparison import Comparison
+from ...analysis.comparing.gate import NO_REGRESSION, REGRESSION, Gate
 from .words import answer, because, both, sureness, verdict
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ... import semconv
-from ...analysis.compare import Comparison, Row
-from ...analysis.digest import Digest
+from ...analysis.comparing.comparison import Comparison, Row
+from ...analysis.comparing.digest import Digest
 from ..units import duration
 from .words import row_name
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ...analysis.causes import causes_of
-from ...analysis.compare import Comparison
+from ...analysis.comparing.causes import causes_of
+from ...analysis.comparing.comparison import Comparison
 from .links import links
 from .tables import Table, tables
 from .words import answer, because, sureness, title

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...analysis.compare import Comparison, Part, Row
-from ...analysis.gate import Gate, Values
-from ...analysis.measures import category_name, path_name
-from ...analysis.structure import PathChange
+from ...analysis.comparing.comparison import Comparison, Part, Row
+from ...analysis.comparing.gate import Gate, Values
+from ...analysis.comparing.measures import category_name, path_name
+from ...analysis.comparing.structure import PathChange
 from ..units import duration
 from .words import MINUS, both, change, lead_note, number, row_name, span_of, told, verdict
 

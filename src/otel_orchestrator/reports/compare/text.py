@@ -8,9 +8,9 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ...analysis.causes import causes_of
-from ...analysis.compare import Comparison
-from ...analysis.gate import NO_REGRESSION, REGRESSION
+from ...analysis.comparing.causes import causes_of
+from ...analysis.comparing.comparison import Comparison
+from ...analysis.comparing.gate import NO_REGRESSION, REGRESSION
 from ..text.style import DIM, note, plain_table, section
 from .links import links
 from .tables import Table, tables

@@ -7,9 +7,9 @@ from math import expm1
 from typing import Final
 
 from ... import semconv
-from ...analysis.causes import BOTH, MORE, SLOWER, WAITS, Cause
-from ...analysis.compare import Comparison
-from ...analysis.gate import (
+from ...analysis.comparing.causes import BOTH, MORE, SLOWER, WAITS, Cause
+from ...analysis.comparing.comparison import Comparison
+from ...analysis.comparing.gate import (
     FALSE_ALARMS,
     NO_REGRESSION,
     NOT_MEASURED,
@@ -20,8 +20,8 @@ from ...analysis.gate import (
     Gate,
     Values,
 )
-from ...analysis.measures import category_name, path_name
-from ...analysis.statistics import Shift, values_needed
+from ...analysis.comparing.measures import category_name, path_name
+from ...analysis.comparing.statistics import Shift, values_needed
 from ..units import count, duration, plural, share
 
 MINUS: Final = "\N{MINUS SIGN}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import expm1
 from typing import Any
 
-from ...analysis.causes import causes_of
-from ...analysis.compare import Comparison
-from ...analysis.digest import Digest
-from ...analysis.gate import Gate
-from ...analysis.statistics import Shift
+from ...analysis.comparing.causes import causes_of
+from ...analysis.comparing.comparison import Comparison
+from ...analysis.comparing.digest import Digest
+from ...analysis.comparing.gate import Gate
+from ...analysis.comparing.statistics import Shift
 from ..compare import text as text_report
 from ..compare import words
 from ..compare.links import links

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from ... import semconv
-from ...analysis import call_phases
-from ...analysis.call_phases import phases_of_call
+from ...analysis.advice import call_phases
+from ...analysis.advice.call_phases import phases_of_call
 from ...analysis.calls import is_call
 from ...analysis.critical_path import critical_path
 from ...analysis.examples import Example
@@ -21,7 +21,7 @@ from ...analysis.in_flight import in_flight
 from ...analysis.study import Study
 from ...analysis.summary import QueuePoint, statistics
 from ...analysis.tree import Forest
-from ...analysis.whatif_grid import Grid, what_if_grid
+from ...analysis.whatif.grid import Grid, what_if_grid
 from ...semconv import Attr
 from .. import json as json_report
 from .. import words

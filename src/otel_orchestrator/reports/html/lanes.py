@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ... import semconv
-from ...analysis.accounting import JobTime
+from ...analysis.accounting.slots import Slot
+from ...analysis.accounting.views import JobTime
 from ...analysis.jobs import Job
-from ...analysis.paper import needs_of
-from ...analysis.slots import Slot
 from ...analysis.study import Study
 from ...analysis.tally import Breakdown
+from ...analysis.whatif.paper import needs_of
 from ...semconv import Attr
 from .. import json as json_report
 from .columns import Places, table

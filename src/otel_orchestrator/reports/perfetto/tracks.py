@@ -13,8 +13,8 @@ from ...analysis.in_flight import in_flight
 from ...analysis.intervals import Interval
 from ...analysis.jobs import Job
 from ...analysis.outline import Outline
-from ...analysis.paper import needs_of
 from ...analysis.study import Study
+from ...analysis.whatif.paper import needs_of
 from ...model import Span, Value
 from ...semconv import Attr
 from .. import words

@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ...analysis.llm_models import ModelUse
+from ...analysis.advice.models import ModelUse
 from ...analysis.study import Study
 from ..units import count, duration, share
 from ..words import NOTHING_TO_DO, what_it_saves, what_to_do

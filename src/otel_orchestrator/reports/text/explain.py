@@ -6,8 +6,12 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ...analysis import accounting, advice, llm_models, verdict, whatif
+from ...analysis.accounting import views as accounting
+from ...analysis.advice import models as llm_models
+from ...analysis.advice import pieces as advice
 from ...analysis.study import Study
+from ...analysis.verdict import judging as verdict
+from ...analysis.whatif import estimates as whatif
 from .style import DIM
 
 

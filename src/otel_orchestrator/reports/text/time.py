@@ -8,10 +8,10 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ...analysis.accounting import Accounting, JobTime
-from ...analysis.barriers import Barrier
+from ...analysis.accounting.barriers import Barrier
+from ...analysis.accounting.slots import Slot
+from ...analysis.accounting.views import Accounting, JobTime
 from ...analysis.jobs import Job
-from ...analysis.slots import Slot
 from ...analysis.study import Study
 from ...analysis.summary import CategoryRow, Summary
 from ...analysis.tally import Breakdown

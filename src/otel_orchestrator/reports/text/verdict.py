@@ -7,9 +7,9 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ...analysis.findings import CANNOT_BE_TOLD, SUPPORTED, Finding
-from ...analysis.verdict import Verdict
-from ...analysis.whatif import WhatIf
+from ...analysis.verdict.findings import CANNOT_BE_TOLD, SUPPORTED, Finding
+from ...analysis.verdict.judging import Verdict
+from ...analysis.whatif.estimates import WhatIf
 from .. import words
 from ..units import duration, share
 from .examples import worst

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from .. import semconv
-from ..model import Span
-from .canonical import UNIT_NS
-from .clip import Key, Ran
-from .intervals import Interval, length, union, without
-from .outline import Outline
-from .summary import percentile
+from ... import semconv
+from ...model import Span
+from ..canonical import UNIT_NS
+from ..clip import Key, Ran
+from ..intervals import Interval, length, union, without
+from ..outline import Outline
+from ..summary import percentile
 
 Path = tuple[str, ...]
 """The names of a span's ancestors, from the run's own on, and its own name."""

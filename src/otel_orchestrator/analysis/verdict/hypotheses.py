@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from heapq import nsmallest
 from typing import Final
 
-from .. import semconv
-from ..semconv import Attr
-from .barriers import Barrier, barriers_of
-from .clip import Ran
-from .examples import Example, example
+from ... import semconv
+from ...semconv import Attr
+from ..accounting.barriers import Barrier, barriers_of
+from ..clip import Ran
+from ..examples import Example, example
+from ..intervals import Interval
+from ..jobs import Job
+from ..tally import Breakdown
 from .findings import MATERIAL, Case, Finding, Number, finding
-from .intervals import Interval
-from .jobs import Job
-from .tally import Breakdown
 
 LLM_SHARE_OF_TASK: Final = 0.50
 GIT_SHARE_OF_WALL: Final = 0.20

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from .. import semconv
-from .jobs import Job, by_start
+from ... import semconv
+from ..jobs import Job, by_start
+from ..phases import Phases
 from .paper import Estimate, Paper, Placed, needs_of, unknown
-from .phases import Phases
 
 
 @dataclass(frozen=True, slots=True)

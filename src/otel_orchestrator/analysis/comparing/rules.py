@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ..errors import OrchestratorError
+from ...errors import OrchestratorError
 from .measures import LLM_MEAN, WAITING, WALL
 
 _LIMIT: Final = re.compile(r"\+?(\d+(?:\.\d+)?)\s*(%|us|µs|ms|s)")

@@ -19,9 +19,9 @@ from operator import add, mul
 from typing import Final
 from zlib import crc32
 
-from .jobs import Job
-from .outline import Outline
-from .phases import Phases
+from ..jobs import Job
+from ..outline import Outline
+from ..phases import Phases
 from .simulation import Plan, bound, makespan
 
 _VARIANTS: Final = 8

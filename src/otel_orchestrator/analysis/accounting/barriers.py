@@ -10,8 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from .jobs import Job, Superstep
-from .outline import Outline
+from ..jobs import Job, Superstep
+from ..outline import Outline
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .. import semconv
+from ... import semconv
 from .digest import Digest
 
 _SESSION_GAP_US: Final = 30 * 60 * 1_000_000

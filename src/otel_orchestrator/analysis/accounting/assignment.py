@@ -6,9 +6,9 @@ from collections import deque
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from .. import semconv
-from .jobs import Job
-from .outline import Outline
+from ... import semconv
+from ..jobs import Job
+from ..outline import Outline
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from .. import semconv
-from ..semconv import Attr
-from .calls import is_call
+from ... import semconv
+from ...semconv import Attr
+from ..advice.prompts import equal_prompts
+from ..calls import is_call
+from ..jobs import Job, Superstep, by_start
+from ..outline import Outline
+from ..phases import Phases, phases_of
 from .continuous import dispatched
-from .jobs import Job, Superstep, by_start
-from .outline import Outline
 from .paper import Band, Estimate, Paper, Service, unknown
-from .phases import Phases, phases_of
-from .prompts import equal_prompts
 
 _PARALLEL_CALLS: Final = 2
 

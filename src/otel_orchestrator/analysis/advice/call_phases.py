@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .. import semconv
-from ..model import Run, Span
-from ..semconv import Attr
-from .clip import seconds_to_ns
-from .tree import Forest
+from ... import semconv
+from ...model import Run, Span
+from ...semconv import Attr
+from ..clip import seconds_to_ns
+from ..tree import Forest
 
 Kind = Literal[
     "client",

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .. import semconv
-from ..model import Run, Value
-from ..semconv import Attr
-from .accounting import wall_view
+from ... import semconv
+from ...model import Run, Value
+from ...semconv import Attr
+from ..accounting.views import wall_view
+from ..canonical import UNIT_NS, in_microseconds
+from ..clip import Key
+from ..outline import Outline, outline_of
 from .amounts import CategoryAmount, PathAmount, amounts_of
-from .canonical import UNIT_NS, in_microseconds
-from .clip import Key
-from .outline import Outline, outline_of
 
 NOT_WAITED_FOR: Final = (semconv.DEPENDENCY, semconv.HUMAN)
 """Waits that are no fault of the orchestrator: the plan's own order, and a person."""

@@ -14,8 +14,8 @@ from fractions import Fraction
 from statistics import median
 from typing import Final
 
+from ..clip import Key
 from .amounts import Amount, Example, Path
-from .clip import Key
 from .digest import Digest
 from .gate import (
     FALSE_ALARMS,

@@ -6,18 +6,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from .. import semconv
-from ..model import Span
-from ..semconv import OK, Attr
-from .advice import (
-    BATCH_COMMITS,
-    HOOKS_DOMINATE,
-    LOCK_CONTENTION,
-    REUSE_WORKTREES,
-    Advice,
-    Look,
-)
-from .groups import grouped
+from ... import semconv
+from ...model import Span
+from ...semconv import OK, Attr
+from ..groups import grouped
+from .pieces import BATCH_COMMITS, HOOKS_DOMINATE, LOCK_CONTENTION, REUSE_WORKTREES, Advice, Look
 
 LEAST_COMMITS: Final = 3
 """So many commits of one node in one worktree, and they could have been one."""

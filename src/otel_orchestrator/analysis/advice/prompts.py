@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ..model import Span
-from ..semconv import OK, Attr
-from .groups import grouped
-from .intervals import Interval
+from ...model import Span
+from ...semconv import OK, Attr
+from ..groups import grouped
+from ..intervals import Interval
 
 # What a cache looks at besides the prompt, as far as it is recorded.
 _SAME: Final = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from .. import semconv
-from ..model import Span
-from ..semconv import OK, Attr
-from .advice import EQUAL_PROMPTS, SEQUENTIAL_CALLS, Advice, Look
-from .calls import is_call, model_of, tokens_of
-from .groups import grouped
+from ... import semconv
+from ...model import Span
+from ...semconv import OK, Attr
+from ..calls import is_call, model_of, tokens_of
+from ..groups import grouped
+from .pieces import EQUAL_PROMPTS, SEQUENTIAL_CALLS, Advice, Look
 from .prompts import EqualPrompts, equal_prompts
 
 # What calls are made by. Those of an agent follow on each other: each is asked with the answer of

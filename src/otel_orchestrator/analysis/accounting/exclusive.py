@@ -20,11 +20,11 @@ from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from .. import semconv
-from .clip import Key, Ran
-from .intervals import Interval
-from .outline import Outline
-from .tally import SCALE_BITS, Breakdown, Tally
+from ... import semconv
+from ..clip import Key, Ran
+from ..intervals import Interval
+from ..outline import Outline
+from ..tally import SCALE_BITS, Breakdown, Tally
 
 _NONE: Final[frozenset[str]] = frozenset()
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .. import semconv
-from ..model import Span
-from ..semconv import OK, Attr
-from .advice import Look
-from .calls import is_call, model_of, tokens_of
-from .groups import grouped
-from .intervals import without
-from .summary import percentile
+from ... import semconv
+from ...model import Span
+from ...semconv import OK, Attr
+from ..calls import is_call, model_of, tokens_of
+from ..groups import grouped
+from ..intervals import without
+from ..summary import percentile
+from .pieces import Look
 
 EXPLANATION: Final = (
     "By the model that was asked for. Time: from the start to the end of its calls, retries"

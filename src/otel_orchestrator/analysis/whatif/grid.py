@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .. import semconv
-from .jobs import Job
-from .outline import Outline
+from ... import semconv
+from ..jobs import Job
+from ..outline import Outline
+from ..phases import phases_of
 from .paper import Band, Paper
-from .phases import phases_of
 
 SPEEDS: Final[tuple[float, ...]] = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """How many times as fast LLM calls would be."""

@@ -6,15 +6,15 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .. import semconv
-from ..model import Span
-from .accounting import Accounting
-from .examples import Example
-from .jobs import Job
-from .outline import Outline
-from .phases import Phases
-from .tally import Breakdown
-from .whatif import WhatIf
+from ... import semconv
+from ...model import Span
+from ..accounting.views import Accounting
+from ..examples import Example
+from ..jobs import Job
+from ..outline import Outline
+from ..phases import Phases
+from ..tally import Breakdown
+from ..whatif.estimates import WhatIf
 
 Standing = Literal["supported", "not supported", "cannot be told"]
 SUPPORTED: Final = "supported"

@@ -10,10 +10,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..model import Run, Span
-from ..semconv import Attr
-from .examples import Example, example
-from .tree import Forest, forest_of
+from ...model import Run, Span
+from ...semconv import Attr
+from ..examples import Example, example
+from ..tree import Forest, forest_of
 
 Kind = Literal[
     "equal_prompts",

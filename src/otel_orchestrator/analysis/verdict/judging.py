@@ -21,14 +21,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .. import semconv
+from ... import semconv
+from ..accounting.views import Accounting
+from ..phases import Phases, phases_of
+from ..tally import Breakdown
+from ..whatif.estimates import WhatIf, what_if
 from . import hypotheses
-from .accounting import Accounting
 from .findings import Case, Finding, unsure_of
 from .hypotheses import HELD_SHARE_OF_SLOTS, LLM_CATEGORIES
-from .phases import Phases, phases_of
-from .tally import Breakdown
-from .whatif import WhatIf, what_if
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
     "llm": (

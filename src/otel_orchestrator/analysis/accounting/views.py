@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .. import semconv
-from ..model import Run
-from .critical_path import critical_path
+from ... import semconv
+from ...model import Run
+from ..critical_path import critical_path
+from ..jobs import Job
+from ..outline import Outline, outline_of
+from ..tally import Breakdown, Tally, together
+from ..tree import Forest
 from .exclusive import exclusive, take_short_waits
-from .jobs import Job
-from .outline import Outline, outline_of
 from .slots import SlotView, slot_view
-from .tally import Breakdown, Tally, together
-from .tree import Forest
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
     "task": (

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .. import semconv
+from ... import semconv
+from ..clip import Key, Ran
+from ..intervals import Interval, union, without
+from ..jobs import Job
+from ..outline import Outline
+from ..tally import IDLE, NO_WORK, Breakdown, breakdown_of, together
 from .assignment import Spell, assign
-from .clip import Key, Ran
 from .exclusive import exclusive
-from .intervals import Interval, union, without
-from .jobs import Job
-from .outline import Outline
-from .tally import IDLE, NO_WORK, Breakdown, breakdown_of, together
 
 _COUNTED: Final = (semconv.QUEUE, semconv.CONSUMER, semconv.HELD, semconv.CYCLE)
 """Each task that waits for one of these keeps one idle slot from being used; in this order."""

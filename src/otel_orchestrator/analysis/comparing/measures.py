@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .. import semconv
-from ..errors import OrchestratorError
+from ... import semconv
+from ...errors import OrchestratorError
+from ..clip import Key
 from .amounts import Amount, Path
-from .clip import Key
 from .digest import Digest
 
 WALL: Final = "wall"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
-from .. import semconv
-from .compare import Comparison, Part, Row
+from ... import semconv
+from .comparison import Comparison, Part, Row
 from .digest import NOT_WAITED_FOR, Digest
 from .measures import LLM_MEAN, WAITING, WALL
 

@@ -1,0 +1,1 @@
+"""What could be done about what was seen in one run."""

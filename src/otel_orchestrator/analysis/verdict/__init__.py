@@ -1,0 +1,1 @@
+"""Which of the four suspects takes the time."""

@@ -1,0 +1,1 @@
+"""What a change would save: the run once more, on paper."""
