@@ -136,10 +136,10 @@ class Sender(SpanProcessor):
         """Take spans that no run file has room for: they are sent if possible, but kept nowhere."""
         with self._lock:
             self._unstored.extend(spans)
-            self._bound_unstored()
+            self._bound_unstored(_HELD_AT_MOST)
         self._go()
 
-    def _bound_unstored(self, at_most: int = _HELD_AT_MOST) -> None:
+    def _bound_unstored(self, at_most: int) -> None:
         too_many = len(self._unstored) - at_most
         if too_many <= 0:
             return
@@ -262,7 +262,7 @@ class Sender(SpanProcessor):
             except UnreachableError:
                 with self._lock:
                     self._unstored.extendleft(reversed(spans))
-                    self._bound_unstored()
+                    self._bound_unstored(_HELD_AT_MOST)
                 raise
 
     def _send(self, exporter: SpanExporter, run_file: Path) -> None:
@@ -310,7 +310,7 @@ class Sender(SpanProcessor):
         with self._lock:
             spans = [span for batch in owed.held for span in batch.spans]
             self._unstored.extend(spans)
-            self._bound_unstored()
+            self._bound_unstored(_HELD_AT_MOST)
             self._forget(run_file)
         if owed.spans > len(spans):
             log_once_a_minute(
