@@ -34,7 +34,7 @@ from langgraph.types import Send, interrupt
 
 DEAD: Final = "http://127.0.0.1:9"
 GROWTH_AT_MOST_BYTES: Final = 6 * 2**20
-"""Bounded caches of texts fill up: two of 4 096 in `redaction`. Over 20 000 runs it is 300 B for each."""
+"""Bounded caches of texts fill up, two of 4 096 in `redaction`: over 20 000 runs 300 B for each."""
 
 _SETTLED_WITHIN_S: Final = 60.0
 _POINTS_AT_MOST: Final = 100
