@@ -149,16 +149,19 @@ async def measured(runs: int, say: Callable[[str], None]) -> tuple[Sizes, Sizes]
     began = time.monotonic()
     for number in range(runs):
         if number == runs * 2 // 5:
-            warm = await settled()
+            warm = await settled(lambda size: points_in(size) <= _POINTS_AT_MOST)
         if number % max(1, runs // 20) == 0:
             say(f"{number:7} runs, {time.monotonic() - began:5.0f} s")
         await orchestrator.run(number)
     assert warm is not None
-    return warm, await settled()
+    before = warm
+    # What is on its way comes and goes; what leaks is there every time.
+    end = await settled(lambda size: not grown(before, size, at_least=leak_of(runs)))
+    return before, end
 
 
-async def settled() -> Sizes:
-    """Measure once everything is written that is queued, and whatever is cancelled is over."""
+async def settled(is_right: Callable[[Sizes], bool]) -> Sizes:
+    """Measure once all is written, and again until that is right, but not for ever."""
     from otel_orchestrator import sdk
 
     until = time.monotonic() + _SETTLED_WITHIN_S
@@ -167,10 +170,18 @@ async def settled() -> Sizes:
         for processor in sdk._configured.local if sdk._configured else ():
             processor.force_flush(1_000)
         size = sizes()
-        # Points of metrics are objects, too: measure between two exports of them.
-        points = sum(n for kind, n in size.objects.items() if kind.endswith(".NumberDataPoint"))
-        if points <= _POINTS_AT_MOST or time.monotonic() > until:
+        if is_right(size) or time.monotonic() > until:
             return size
+
+
+def points_in(size: Sizes) -> int:
+    """Return how many points of metrics are on their way."""
+    return sum(n for kind, n in size.objects.items() if kind.endswith(".NumberDataPoint"))
+
+
+def leak_of(runs: int) -> int:
+    """Return from how many more objects of a kind on it is a leak."""
+    return max(50, runs // 100)
 
 
 def set_up(folder: Path, bound: int | None) -> None:
@@ -225,7 +236,7 @@ def main() -> int:
         ("resident, KiB", warm.resident // 1024, end.resident // 1024),
     ):
         print(f"{what:24}{before:12}{after:12}")
-    leaking = grown(warm, end, at_least=max(50, arguments.runs // 100))
+    leaking = grown(warm, end, at_least=leak_of(arguments.runs))
     for kind, count in leaking.items():
         print(f"  {count} more of {kind}")
     is_flat = not leaking and end.traced - warm.traced < GROWTH_AT_MOST_BYTES
