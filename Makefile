@@ -11,7 +11,7 @@ COST_ARGS ?=
 LLM_TESTS := tests/llm/test_sdks.py tests/llm/test_leaving.py
 SOAK_ARGS ?=
 
-.PHONY: demo test test-newest test-oldest test-backends check lint format backends others langgraph-suite bench bench-cost bench-rivals bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-memory soak-outages soak-scale soak-sizing soak-full-disk soak-podman clean help
+.PHONY: demo test test-newest test-oldest test-backends check lint format backends others langgraph-suite bench bench-cost bench-rivals bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-memory soak-outages soak-scale soak-sizing soak-full-disk soak-podman compose-by-podman clean help
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -95,8 +95,11 @@ soak-sizing: $(VENV)/.dev ## What the backends take, and the room that spans nee
 soak-full-disk: $(VENV)/.dev ## The disk of each store filled under load; needs root, Java 17, Maven (8 minutes)
 	@$(BIN)/python -m tests.backends.full_disk $(SOAK_ARGS)
 
-soak-podman: $(VENV)/.podman ## docker-compose.yml brought up whole by podman, and each part killed (2 minutes)
+compose-by-podman: $(VENV)/.podman ## docker-compose.yml brought up by podman, and each part killed (1 minute)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OTEL_ORCHESTRATOR_PODMAN=1 $(BIN)/python -m pytest tests/backends/test_compose_by_podman.py
+
+soak-podman: compose-by-podman ## The same, then its scale profile; needs Java 17 and Maven (4 minutes)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OTEL_ORCHESTRATOR_PODMAN=scale $(BIN)/python -m pytest tests/backends/test_scale_by_podman.py
 
 soak: bench-verdict bench-whatif soak-kills soak-memory soak-outages soak-scale soak-sizing soak-full-disk soak-podman ## The long trials, one after the other
 

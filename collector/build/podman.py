@@ -2,8 +2,9 @@
 
 Needs podman, runc, netavark, aardvark-dns, busybox-static and podman-compose. Images are made from
 the very programs that `make backends` found or built, at the paths of the real images, and tagged
-like them. Grafana, and what only the scale profile has, have no program here and are left out. What
-follows `--` goes to podman-compose.
+like them; those of Kafka and Cassandra (`--scale`) out of their jars, this machine's Java 17, and
+scripts in place of those that the real images have. Grafana has no program here and is left out.
+What follows `--` goes to podman-compose.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from typing import Final
 
 import yaml
 from backends import find
+from jars import jars
 
+_HERE: Final = Path(__file__).resolve().parent
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _COMPOSE: Final = _ROOT / "docker-compose.yml"
+_SCALE: Final = _ROOT / "collector" / "scale.env"
 _LEFT_OUT: Final = ("grafana",)
 _TOOLS: Final = "sh cat chown head base64 mv wget"
 
@@ -48,12 +52,50 @@ _IMAGES: Final[Mapping[str, Image]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class JavaImage:
+    """What stands in for the image of a Java program: its scripts start it from its jars."""
+
+    name: str
+    scripts: Mapping[str, str]
+
+
+# What native libraries out of jars are linked with.
+_LOADED_LATER: Final = ("libpthread.so.0", "libdl.so.2", "librt.so.1", "libm.so.6")
+_JAVA: Final = "exec /opt/java/bin/java"
+_JARS: Final = "-cp '/opt/jars/*'"
+_JAVA_IMAGES: Final[Mapping[str, JavaImage]] = {
+    "apache/kafka": JavaImage(
+        "kafka",
+        {
+            "opt/kafka/bin/kafka-storage.sh": f"{_JAVA} {_JARS} kafka.tools.StorageTool",
+            "opt/kafka/bin/kafka-server-start.sh": (
+                f"{_JAVA} $KAFKA_HEAP_OPTS $KAFKA_LOG4J_OPTS {_JARS} kafka.Kafka"
+            ),
+        },
+    ),
+    "cassandra": JavaImage(
+        "cassandra",
+        {
+            "bin/cassandra": (
+                f"{_JAVA} @/opt/java.options -Xms$MAX_HEAP_SIZE -Xmx$MAX_HEAP_SIZE"
+                " -Dcassandra.config=file:///etc/cassandra/cassandra.yaml"
+                " -Dcassandra.storagedir=/var/lib/cassandra -Dcassandra-foreground=yes"
+                " -Dlogback.configurationFile=/etc/cassandra/logback.xml"
+                f" {_JARS} org.apache.cassandra.service.CassandraDaemon"
+            )
+        },
+    ),
+}
+
+
 def main() -> int:
     """Make the images and hand over to podman-compose."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--folder", type=Path, required=True, help="for images, containers, volumes"
     )
+    parser.add_argument("--scale", action="store_true", help="with the scale profile")
     parser.add_argument("--compose", default="podman-compose", help="the podman-compose to run")
     parser.add_argument("words", nargs="+", help="of podman-compose, such as: up -d, ps, down")
     options = parser.parse_args()
@@ -68,7 +110,7 @@ def main() -> int:
     services = {
         name: service
         for name, service in everything.items()
-        if name not in _LEFT_OUT and "profiles" not in service
+        if name not in _LEFT_OUT and (options.scale or "profiles" not in service)
     }
     for name, service in services.items():
         if not _build(service["image"], environment):
@@ -77,7 +119,8 @@ def main() -> int:
     words: list[str] = list(options.words)
     if words[0] == "up":
         words += list(services)
-    command = [options.compose, "-f", str(_COMPOSE), "-p", "orchestrator", *words]
+    profile = ["--env-file", str(_SCALE), "--profile", "scale"] if options.scale else []
+    command = [options.compose, "-f", str(_COMPOSE), "-p", "orchestrator", *profile, *words]
     return subprocess.run(command, env=environment, check=False).returncode
 
 
@@ -106,7 +149,10 @@ def _build(image: str, environment: Mapping[str, str]) -> bool:
     exists = subprocess.run(["podman", "image", "exists", tag], env=environment, check=False)
     if exists.returncode == 0:
         return True
-    made = _IMAGES[image.rpartition(":")[0]]
+    name = image.rpartition(":")[0]
+    if name in _JAVA_IMAGES:
+        return _build_java(_JAVA_IMAGES[name], tag, environment)
+    made = _IMAGES[name]
     program = find(made.program) if made.program else None
     if made.program and program is None:
         return False
@@ -124,6 +170,48 @@ def _build(image: str, environment: Mapping[str, str]) -> bool:
         (Path(context) / "Containerfile").write_text("\n".join(lines) + "\n")
         _quietly(["podman", "build", "-q", "-t", tag, context], environment)
     return True
+
+
+def _build_java(made: JavaImage, tag: str, environment: Mapping[str, str]) -> bool:
+    java, folder = shutil.which("java"), jars(made.name)
+    if java is None or folder is None:
+        return False
+    home = Path(java).resolve().parents[1]
+    with tempfile.TemporaryDirectory() as context:
+        root = Path(context) / "root"
+        unneeded = shutil.ignore_patterns("src.zip", "jmods", "man", "docs", "legal")
+        shutil.copytree(home, root / "opt/java", ignore=unneeded, ignore_dangling_symlinks=True)
+        shutil.copytree(folder, root / "opt/jars")
+        for program in ("/bin/bash", java, *map(str, home.rglob("*.so"))):
+            _put_libraries(program, root)
+        libc = next(root.rglob("libc.so.6")).relative_to(root)
+        for name in _LOADED_LATER:
+            _put("/" / libc.parent / name, root / libc.parent / name)
+        _put(Path("/bin/bash"), root / "bin/bash")
+        options = _HERE / made.name / "java.options"
+        if options.exists():
+            _put(options, root / "opt/java.options")
+        for path, command in made.scripts.items():
+            script = root / path
+            script.parent.mkdir(parents=True, exist_ok=True)
+            script.write_text(f'#!/bin/bash\n{command} "$@"\n')
+            script.chmod(0o755)
+        (Path(context) / "Containerfile").write_text("FROM scratch\nCOPY root /\n")
+        _quietly(["podman", "build", "-q", "-t", tag, context], environment)
+    return True
+
+
+def _put_libraries(program: str, root: Path) -> None:
+    """Copy what a program is linked with, at its own paths."""
+    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    for word in told.split():
+        if word.startswith("/") and ".so" in word and not (root / word[1:]).exists():
+            _put(Path(word), root / word[1:])
+
+
+def _put(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
 
 
 def _put_busybox(folder: Path, busybox: Path) -> None:

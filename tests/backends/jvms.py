@@ -15,25 +15,7 @@ KAFKA: Final = FILES / "kafka.properties"
 KAFKA_LOG: Final = FILES / "kafka-log4j2.yaml"
 CASSANDRA: Final = FILES / "cassandra.yaml"
 CASSANDRA_LOG: Final = FILES / "cassandra-logback.xml"
-
-# What Cassandra 5.0 needs of Java 17, as conf/jvm17-server.options of its distribution says it.
-_OPEN: Final = (
-    *(
-        f"java.base/{package}"
-        for package in (
-            *("java.io", "java.lang", "java.lang.module", "java.lang.reflect", "java.net"),
-            *("java.nio", "java.util", "java.util.concurrent", "java.util.concurrent.atomic"),
-            *("jdk.internal.math", "jdk.internal.misc", "jdk.internal.module"),
-            *("jdk.internal.ref", "jdk.internal.reflect", "jdk.internal.util.jar", "sun.nio.ch"),
-        )
-    ),
-    "java.management/com.sun.jmx.remote.security",
-    "java.management.rmi/com.sun.jmx.remote.internal.rmi",
-    *("java.rmi/sun.rmi.registry", "java.rmi/sun.rmi.server", "java.rmi/sun.rmi.transport.tcp"),
-    "java.sql/java.sql",
-    "jdk.management/com.sun.management.internal",
-    "jdk.management.agent/jdk.internal.agent",
-)
+CASSANDRA_JAVA: Final = FILES / "build" / "cassandra" / "java.options"
 
 
 def jars(name: str) -> Path:
@@ -112,17 +94,8 @@ def cassandra_program(folder: Path) -> tuple[Program, str]:
     config = folder / "cassandra.yaml"
     config.write_text(text)
     command: list[str | Path] = [
-        *(
-            "java",
-            "-Xms1g",
-            "-Xmx1g",
-            "-XX:+UseG1GC",
-            f"-XX:ErrorFile={folder}/cassandra-crash.log",
-        ),
-        *(f"--add-opens={package}=ALL-UNNAMED" for package in _OPEN),
-        *(f"--add-exports={package}=ALL-UNNAMED" for package in _OPEN),
-        "--add-modules=jdk.unsupported",
-        *("-Djava.security.manager=allow", "-Djdk.attach.allowAttachSelf=true"),
+        *("java", f"@{CASSANDRA_JAVA}", "-Xms1g", "-Xmx1g"),
+        f"-XX:ErrorFile={folder}/cassandra-crash.log",
         *(f"-Dcassandra.config=file://{config}", f"-Dcassandra.storagedir={folder}/cassandra"),
         *("-Dcassandra-foreground=yes", f"-Dlogback.configurationFile={CASSANDRA_LOG}"),
         *("-cp", f"{jars('cassandra')}/*"),

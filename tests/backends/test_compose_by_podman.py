@@ -35,14 +35,15 @@ pytestmark = [
 ]
 
 
-def _compose(folder: Path, *words: str) -> str:
-    command = [sys.executable, str(SCRIPT), "--folder", str(folder), "--", *words]
+def compose(folder: Path, *words: str, scale: bool = False) -> str:
+    profile = ["--scale"] if scale else []
+    command = [sys.executable, str(SCRIPT), "--folder", str(folder), *profile, "--", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def _podman(folder: Path, *words: str) -> str:
+def podman(folder: Path, *words: str) -> str:
     settings = {path.stem: str(path) for path in folder.glob("CONTAINERS_*.conf")}
     done = subprocess.run(
         ["podman", *words], env={**os.environ, **settings}, capture_output=True, text=True
@@ -55,13 +56,13 @@ def _podman(folder: Path, *words: str) -> str:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("podman")
     try:
-        _compose(folder, "up", "-d")
+        compose(folder, "up", "-d")
         yield folder
     finally:
-        _compose(folder, "down", "--volumes")
+        compose(folder, "down", "--volumes")
 
 
-def _is_up(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         with urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)
@@ -71,7 +72,7 @@ def _is_up(url: str) -> bool:
 
 def test_a_run_goes_through_and_outlives_a_restart_of_every_part(up: Path, tmp_path: Path) -> None:
     for url in (f"{JAEGER.query_url}/api/v3/services", f"{PROMETHEUS.url}/-/ready"):
-        until(lambda u=url: _is_up(u), bool)  # type: ignore[misc]
+        until(lambda u=url: is_up(u), bool)  # type: ignore[misc]
     finish(
         start_app(PROGRAM, "podman", "3", "0.3", endpoint="http://localhost:4317", folder=tmp_path)
     )
@@ -80,24 +81,24 @@ def test_a_run_goes_through_and_outlives_a_restart_of_every_part(up: Path, tmp_p
     until(lambda: values(PROMETHEUS, selector), lambda seen: seen == [3])
     assert set(values(PROMETHEUS, "up")) == {1}
     for part in ("otel-collector", "jaeger", "prometheus"):
-        _podman(up, "kill", f"orchestrator_{part}_1")
+        podman(up, "kill", f"orchestrator_{part}_1")
         until(
-            lambda p=part: _podman(up, "start", f"orchestrator_{p}_1"),  # type: ignore[misc]
+            lambda p=part: podman(up, "start", f"orchestrator_{p}_1"),  # type: ignore[misc]
             bool,
         )
-    until(lambda: _is_up(f"{JAEGER.query_url}/api/v3/services"), bool)
-    until(lambda: _is_up(f"{PROMETHEUS.url}/-/ready"), bool)
+    until(lambda: is_up(f"{JAEGER.query_url}/api/v3/services"), bool)
+    until(lambda: is_up(f"{PROMETHEUS.url}/-/ready"), bool)
     shown = trace_of(JAEGER, run.spans[0].trace_id, spans=len(run.spans))
     assert len(shown) == len(run.spans)
     assert values(PROMETHEUS, f"max_over_time({selector}[10m])") == [3]
     for part in ("jaeger", "prometheus"):
-        _podman(up, "healthcheck", "run", f"orchestrator_{part}_1")
+        podman(up, "healthcheck", "run", f"orchestrator_{part}_1")
 
 
 def test_the_password_is_grafanas_alone(up: Path) -> None:
     where = ["--volume", "orchestrator_secret:/secret:ro", "docker.io/library/busybox:1.37.0"]
     run = ["run", "--rm", "--network", "none", "--cap-drop", "all"]
-    password = _podman(up, *run, "--user", "472", *where, "cat", "/secret/password")
+    password = podman(up, *run, "--user", "472", *where, "cat", "/secret/password")
     assert len(password.strip()) == 32
     with pytest.raises(AssertionError, match="Permission denied"):
-        _podman(up, *run, "--user", "65534", *where, "cat", "/secret/password")
+        podman(up, *run, "--user", "65534", *where, "cat", "/secret/password")
