@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from opentelemetry import baggage
+from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
 
 import otel_orchestrator as otel
 from otel_orchestrator import metrics, runs, semconv, spans, waits
 from otel_orchestrator.otlp import _DELTA
 from otel_orchestrator.run_totals import RunTotals
+from otel_orchestrator.sdk import MarkingProcessor
 from otel_orchestrator.semconv import Attr, Metric
 from otel_orchestrator.spans import start, start_run
 
@@ -35,6 +40,10 @@ class Gauges:
         metrics.use_provider(self._meters)
         spans.use_provider(self._tracers)
         totals.register()
+
+    def tracer(self, name: str) -> Tracer:
+        """Return a tracer of another instrumentation."""
+        return self._tracers.get_tracer(name)
 
     def points(self) -> dict[str, list[NumberDataPoint]]:
         """Collect, as an export does: every point by metric."""
@@ -227,3 +236,42 @@ def test_work_for_a_run_of_another_process_is_no_run_of_this_one(gauges: Gauges)
     with otel.task("worker", "a", carrier=carrier):
         assert [point.value for point in gauges.points()[Metric.RUN_ACTIVE]] == [0]
     assert gauges.run_gauges() == {}
+
+
+def test_a_forked_child_has_no_run_open() -> None:
+    gauges = Gauges(None)
+    with otel.run("r"):
+        assert [p.value for p in gauges.points()[Metric.RUN_ACTIVE]] == [1]
+        out, into = os.pipe()
+        if (child := os.fork()) == 0:
+            try:
+                (point,) = gauges.points()[Metric.RUN_ACTIVE]
+                os.write(into, f"{point.value}".encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(out, 10) == b"0"
+
+
+def test_a_span_of_another_instrumentation_opens_no_run_that_came_with_the_context() -> None:
+    """As below `TRACEPARENT` and `BAGGAGE`: whoever opened it adds it up."""
+    gauges = Gauges(None)
+    told = baggage.set_baggage(Attr.RUN_ID, "elsewhere-1", Context())
+    token = otel_context.attach(told)
+    try:
+        tracer = gauges.tracer("theirs")
+        with tracer.start_as_current_span("theirs", attributes={Attr.RUN_ID: "elsewhere-1"}):
+            assert [p.value for p in gauges.points()[Metric.RUN_ACTIVE]] == [0]
+    finally:
+        otel_context.detach(token)
+
+
+def test_a_span_in_a_trace_of_its_own_is_in_no_run() -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(MarkingProcessor())
+    spans.use_provider(provider)
+    with otel.run("r"):
+        below = provider.get_tracer("theirs").start_span("below")
+        apart = provider.get_tracer("theirs").start_span("apart", context=Context())
+    assert Attr.RUN_ID in (below.attributes or {})  # type: ignore[attr-defined]
+    assert Attr.RUN_ID not in (apart.attributes or {})  # type: ignore[attr-defined]

@@ -18,8 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_orchestrator import _guard, outcomes, spans
-from otel_orchestrator.attaching import attached
+from otel_orchestrator import _guard, attaching, outcomes, spans
 from otel_orchestrator.semconv import Attr, Metric
 from otel_orchestrator.wrapping import wrap
 
@@ -296,10 +295,11 @@ def test_a_block_left_in_another_task_does_not_disturb_that_tasks_context(
     async def scenario() -> None:
         operation = begin()
         operation.__enter__()
-        with attached(otel_context.set_value("theirs", 1)):
-            theirs = otel_context.get_current()
-            operation.__exit__(None, None, None)
-            assert otel_context.get_current() is theirs
+        theirs = otel_context.set_value("theirs", 1)
+        before = attaching.enter(theirs)
+        operation.__exit__(None, None, None)
+        assert otel_context.get_current() is theirs
+        attaching.leave(theirs, before)
 
     asyncio.run(scenario())
     assert tree(exported.get_finished_spans()) == "outer"
@@ -364,8 +364,9 @@ def test_spans_of_threads_nest_where_the_context_is_carried(
 
 
 def _inside(operation: spans.Operation) -> None:
-    with operation.attached():
-        inner_span()
+    before = attaching.enter(operation.context)
+    inner_span()
+    attaching.leave(operation.context, before)
 
 
 def test_the_state_and_the_category_are_on_every_span(exported: InMemorySpanExporter) -> None:

@@ -26,6 +26,11 @@ strict = False
 """Re-raise instead of logging. Only our own test suite sets it."""
 
 
+def is_disabled() -> bool:
+    """Return whether OpenTelemetry is switched off as a whole, by `OTEL_SDK_DISABLED`."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
 class _Here(threading.local):
     """A thread: whether it is inside of a guarded block, whose time has all that is within it."""
 

@@ -36,22 +36,6 @@ def leave(ours: Context, previous: Context | None) -> None:
             raise
 
 
-class attached:  # noqa: N801 - reads as a statement
-    """Make `context` current inside a `with` block."""
-
-    __slots__ = ("_context", "_previous")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._previous: Context | None = None
-
-    def __enter__(self) -> None:
-        self._previous = enter(self._context)
-
-    def __exit__(self, *_: object) -> None:
-        leave(self._context, self._previous)
-
-
 class Inside:
     """The context inside of a generator, current only while it is being stepped.
 

@@ -1,8 +1,8 @@
 """Histograms of how long things took, and the bucket bounds that reach far enough.
 
 Instruments are made through the OpenTelemetry API with advisory bucket bounds, so that a view of
-the user's still wins. The gauges here are written once, at a run's end; those of the queue live in
-`tasks.py`, beside the records they are read from.
+the user's still wins. The gauges here are written once, at a run's end; those of the queue are in
+`queue_gauges`.
 """
 
 from __future__ import annotations

@@ -25,8 +25,23 @@ from typing import Any, Final
 
 from ._guard import log_once_a_minute, logger
 from .errors import OrchestratorError
+from .secret_patterns import (
+    ASSIGNED,
+    CONTEXTS,
+    KEY,
+    KEY_BEGINS,
+    KEY_ENDS,
+    KNOWN,
+    MIXED,
+    NO_SECRET,
+    SCHEME,
+    SECRET_KEY,
+    SECRET_KEY_IN_CAPITALS,
+    SECRET_OPTION,
+)
 
 MASK: Final = "[redacted]"
+_DONE: Final = ("", MASK, MASK[:-1])
 
 Rule = str | Callable[[str], str]
 """A regular expression, every match of which is secret, or a function from a text to a text."""
@@ -35,103 +50,6 @@ _SHORTEST: Final = 8
 _CACHED_LENGTH: Final = 256
 _CACHED_AT_MOST: Final = 4_096
 _DEEPEST: Final = 16
-
-# --- tokens that are known by how they begin ---
-
-_PART: Final = r"[\w-]"
-_WITH_DIGIT: Final = r"(?=[\w-]{0,200}\d)"  # words may begin like that, too: "sk-learn-compatible"
-_KEY_BEGINS, _KEY, _KEY_ENDS = "-----BEGIN ", "PRIVATE KEY", "-----END "
-_TOKENS: Final = {
-    "sk-": rf"{_WITH_DIGIT}{_PART}{{16,}}",  # OpenAI, Anthropic, OpenRouter, Langfuse
-    **{f"{kind}_": rf"{_PART}{{10,}}" for kind in ("sk_live", "sk_test", "rk_live")},  # Stripe
-    "whsec_": rf"{_PART}{{16,}}",
-    **{f"gh{kind}_": r"[A-Za-z0-9]{16,}" for kind in "pousr"},  # GitHub
-    "github_pat_": r"\w{16,}",
-    **{f"gl{kind}-": rf"{_PART}{{16,}}" for kind in ("pat", "dt", "ptt", "rt")},  # GitLab
-    **{f"{kind}IA": r"[A-Z0-9]{16}(?![A-Za-z0-9])" for kind in ("AK", "AS")},  # AWS
-    "AIza": rf"{_PART}{{30,}}",  # Google
-    "GOCSPX-": rf"{_PART}{{16,}}",
-    "ya29.": rf"{_PART}{{16,}}",
-    "xox": rf"[a-z]-{_WITH_DIGIT}{_PART}{{8,}}",  # Slack
-    "xapp-": rf"{_WITH_DIGIT}{_PART}{{16,}}",
-    "hooks.slack.com/services/": r"[\w/]{16,}",
-    "hf_": r"[A-Za-z0-9]{16,}",  # Hugging Face
-    "npm_": r"[A-Za-z0-9]{30,}",
-    "pypi-": rf"{_PART}{{32,}}",
-    "gsk_": r"[A-Za-z0-9]{16,}",  # Groq
-    "xai-": r"[A-Za-z0-9]{32,}",
-    "pplx-": r"[A-Za-z0-9]{32,}",  # Perplexity
-    "tvly-": rf"{_WITH_DIGIT}{_PART}{{16,}}",  # Tavily
-    "lsv2_": r"\w{16,}",  # LangSmith
-    "r8_": r"[A-Za-z0-9]{30,}",  # Replicate
-    "dapi": r"[a-f0-9]{32}",  # Databricks
-    "dop_v1_": r"[a-f0-9]{32,}",  # DigitalOcean
-    "dckr_pat_": rf"{_PART}{{16,}}",  # Docker
-    "hvs.": rf"{_PART}{{16,}}",  # Vault
-    "SG.": rf"{_PART}{{16,}}\.{_PART}{{16,}}",  # SendGrid
-    "eyJ": rf"{_PART}{{8,}}\.{_PART}{{8,}}(?:\.{_PART}*)?",  # a JWT
-    _KEY_BEGINS: r"[A-Z0-9 ]*PRIVATE KEY(?s:.*?)(?:-----END [A-Z0-9 ]*KEY[A-Z ]*-----|\Z)",
-}
-# No part of a longer word. The beginning comes first: it is searched for as a whole.
-_KNOWN: Final = tuple(
-    (
-        beginning,
-        re.compile(
-            rf"{re.escape(beginning)}(?<![A-Za-z0-9]{re.escape(beginning)}){rest}", re.ASCII
-        ),
-    )
-    for beginning, rest in _TOKENS.items()
-)
-
-# --- what is secret because of what stands before it: found in lower case ---
-
-_NAMES: Final = (
-    r"pass(?:[_-]?word|wd|phrase)|pwd(?!=/)|secret|token|credentials?"
-    r"|(?:api|access|account|private|secret|signing|auth|encryption|subscription)[_-]?key"
-)
-_HEADERS: Final = "authorization|cookie"
-# JSON within JSON has backslashes before its quotes.
-_QUOTE: Final = r"\\*[\"']"
-_QUOTED: Final = rf"b?(?P<quote>{_QUOTE})(?P<text>(?:(?!(?P=quote))(?:\\.|[^\n]))*)"
-_ASSIGNED: Final = re.compile(
-    rf"(?:{_NAMES})(?P<closing>{_QUOTE})?[ \t]{{0,3}}(?P<sign>==?|=>|:=?|,)[ \t]{{0,3}}"
-    rf"(?:{_QUOTED}|(?P<bare>[^\s\"'\\&;<>`]+))"
-)
-_HEADER: Final = re.compile(
-    rf"(?:{_HEADERS})(?:{_QUOTE})?[ \t]{{0,3}}[:=,][ \t]{{0,3}}"
-    rf"(?:{_QUOTED}|(?P<bare>[^\r\n\"'\\]+))"
-)
-_OPTION: Final = re.compile(
-    rf"--(?:[\w-]{{0,40}}[_-])?(?:{_NAMES})[ \t]+(?P<bare>[^\s\"'\\-][^\s\"'\\]*)"
-)
-_SCHEME: Final = re.compile(
-    r"bearer[ \t]+(?P<bare>(?:(?=[\w.~+/-]{0,200}\d)[\w.~+/-]{8,}|[\w.~+/-]{20,})=*)"
-    r"|basic[ \t]+(?P<text>[a-z0-9+/]{6,}=*)"
-)
-# Behind https:// a lone name may be a token; in ssh://git@host it is not.
-_USERINFO: Final = re.compile(
-    r"://(?:(?P<bare>[^/\s:@\"'\\?#]*:[^/\s\"'\\?#]*)|(?<=https://)(?P<text>[^/\s:@\"'\\?#]+))@"
-)
-_QUERY: Final = re.compile(
-    r"[?&](?:key|sig|code|auth|jwt|sas|signature|awsaccesskeyid|x-(?:amz|goog)-[a-z-]+)="
-    r"(?P<bare>[^&\s\"'\\#]+)"
-)
-# Each with words of which one has to be in a text for it to match: that is found much faster.
-_CONTEXTS: Final = (
-    (("pass", "pwd", "secret", "token", "credential", "key"), _ASSIGNED),
-    (("authorization", "cookie"), _HEADER),
-    (("--",), _OPTION),
-    (("bearer", "basic"), _SCHEME),
-    (("://",), _USERINFO),
-    (("?",), _QUERY),
-)
-_DONE: Final = ("", MASK, MASK[:-1])
-_NO_SECRET: Final = re.compile(r"(?:\d{1,4}|true|false|null|none)[,)\]}]*", re.IGNORECASE)
-_MIXED: Final = re.compile(r"\d|=|[a-z][A-Z]")
-# Names of attributes. The last word counts, so `gen_ai.token.type` is none.
-_SECRET_KEY: Final = re.compile(rf"(?:.*[._-])?(?:{_NAMES}|{_HEADERS})", re.IGNORECASE)
-_SECRET_KEY_IN_CAPITALS: Final = re.compile(r".*[a-z](?:Password|Passwd|Secret|Token|Key|Cookie)")
-_SECRET_OPTION: Final = re.compile(rf"--?(?:[\w-]*[_-])?(?:{_NAMES})", re.IGNORECASE)
 
 # --- rules of the user's own ---
 
@@ -264,7 +182,10 @@ def _compound(given: Any, depth: int) -> Any:
         }
     if isinstance(given, Sequence) and not isinstance(given, str):
         return _values(given, depth)
-    return text(str(given)) if isinstance(given, str) and type(given) is not Clean else given
+    # Of a member of an enumeration str() is its name.
+    return (
+        text(str.__str__(given)) if isinstance(given, str) and type(given) is not Clean else given
+    )
 
 
 def _values(given: Sequence[Any], depth: int) -> Sequence[Any]:
@@ -275,11 +196,11 @@ def _values(given: Sequence[Any], depth: int) -> Sequence[Any]:
     for item in given:
         done.append(MASK if goes_on and isinstance(item, str) else _value(item, depth + 1))
         if _is_on and type(item) is str:
-            if _SECRET_OPTION.fullmatch(item):
+            if SECRET_OPTION.fullmatch(item):
                 goes_on = "option"
-            elif goes_on == "option" or _KEY_ENDS in item:
+            elif goes_on == "option" or KEY_ENDS in item:
                 goes_on = ""
-            elif _KEY_BEGINS in item and _KEY in item:
+            elif KEY_BEGINS in item and KEY in item:
                 goes_on = "key"
     return given if all(map(is_, done, given)) else done
 
@@ -288,7 +209,7 @@ def _values(given: Sequence[Any], depth: int) -> Sequence[Any]:
 def _is_secret(name: str) -> bool:
     return any(
         names is not None and names.fullmatch(name)
-        for names in (_SECRET_KEY, _SECRET_KEY_IN_CAPITALS, _names)
+        for names in (SECRET_KEY, SECRET_KEY_IN_CAPITALS, _names)
     )
 
 
@@ -306,11 +227,11 @@ def _redacted(given: str) -> str:
     if not _is_on:
         return given
     clean = given
-    for beginning, pattern in _KNOWN:
+    for beginning, pattern in KNOWN:
         if beginning in clean:
             clean = pattern.sub(MASK, clean)
     lower = _lower(clean)
-    for words, pattern in _CONTEXTS:
+    for words, pattern in CONTEXTS:
         for word in words:
             if word in lower:
                 clean = _masked(pattern, clean, lower)
@@ -347,10 +268,10 @@ def _masked(pattern: re.Pattern[str], given: str, lower: str) -> str:
 
 
 def _holds(pattern: re.Pattern[str], found: Mapping[str, str | None], secret: str) -> bool:
-    if pattern is _ASSIGNED:
+    if pattern is ASSIGNED:
         return _is_assigned(found, secret)
     # "basic dXNlcjpwYXNz", but not "basic understanding"
-    return pattern is not _SCHEME or found["bare"] is not None or bool(_MIXED.search(secret))
+    return pattern is not SCHEME or found["bare"] is not None or bool(MIXED.search(secret))
 
 
 def _is_assigned(found: Mapping[str, str | None], secret: str) -> bool:
@@ -360,7 +281,7 @@ def _is_assigned(found: Mapping[str, str | None], secret: str) -> bool:
         return is_closed and len(secret) >= 8 and not secret.isidentifier()
     if found["bare"] is None:
         return True
-    if _NO_SECRET.fullmatch(secret):
+    if NO_SECRET.fullmatch(secret):
         return False
     # "password: hunter2", but not "password: must be long"
     return sign != ":" or is_closed or (len(secret) >= 5 and not secret.rstrip(".!?").isalpha())

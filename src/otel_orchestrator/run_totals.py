@@ -8,12 +8,13 @@ have been faster by, and whether a difference is noise, the command line says.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from typing import Final
 
 from opentelemetry import trace as trace_api
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.util.types import AttributeValue
@@ -56,6 +57,11 @@ class RunTotals(SpanProcessor):
 
     def __init__(self, label: str | None) -> None:
         self._label = label
+        self._start()
+        os.register_at_fork(after_in_child=self._start)
+
+    def _start(self) -> None:
+        # In a forked child as well: what is open is the parent's, which adds it up.
         self._lock = threading.Lock()
         self._open: dict[str, _Totals] = {}
 
@@ -65,7 +71,8 @@ class RunTotals(SpanProcessor):
             run_id = (span.attributes or {}).get(Attr.RUN_ID)
             above = getattr(trace_api.get_current_span(parent_context), "attributes", None) or {}
             if isinstance(run_id, str) and above.get(Attr.RUN_ID) != run_id:
-                if runs.is_opened_elsewhere(parent_context or Context()):
+                context = get_current() if parent_context is None else parent_context
+                if runs.is_opened_elsewhere(context):
                     return  # whoever opened it adds it up
                 self._open.setdefault(run_id, _Totals(span.get_span_context().span_id))
 

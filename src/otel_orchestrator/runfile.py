@@ -42,6 +42,7 @@ from .delivery.stored_metrics import UNSENT
 from .errors import RunFileError
 from .private import open_file
 from .run_folder import make_run_folder, sync_folder
+from .runs import names_a_file
 from .semconv import Attr
 from .tasks import QueueChange
 
@@ -303,7 +304,7 @@ class RunFileProcessor(SpanProcessor):
 
     def _file_of(self, span: ReadableSpan) -> str:
         run_id = (span.attributes or {}).get(Attr.RUN_ID)
-        return run_id if isinstance(run_id, str) and _is_file_name(run_id) else self._process_file
+        return run_id if isinstance(run_id, str) and names_a_file(run_id) else self._process_file
 
     def _write(self, name: str, lines: Sequence[_Line]) -> bool:
         path = self.folder / f"{name}.jsonl"
@@ -394,7 +395,3 @@ class _Line:
 def _last_byte(descriptor: int) -> bytes:
     os.lseek(descriptor, -1, os.SEEK_END)
     return os.read(descriptor, 1)
-
-
-def _is_file_name(run_id: str) -> bool:
-    return run_id.replace("-", "").replace("_", "").isalnum() and len(run_id) <= 100

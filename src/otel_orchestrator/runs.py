@@ -18,12 +18,17 @@ from opentelemetry.context import Context
 from .semconv import Attr
 
 _RUN_KEY: Final = otel_context.create_key("otel-orchestrator-run")
-_IS_RUN_ID: Final = re.compile(r"[\w-]{1,100}", re.ASCII)
+_RUN_ID: Final = re.compile(r"[\w-]{1,100}")
 
 
 def new_run_id() -> str:
     """Return a run id that sorts by time and is short enough to type."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def names_a_file(run_id: str) -> bool:
+    """Return whether a run id, which may come from another process, may name a run file."""
+    return _RUN_ID.fullmatch(run_id) is not None
 
 
 def run_id_of(context: Context | None = None) -> str | None:
@@ -53,8 +58,7 @@ def enters_run() -> bool:
 
 def _told_run_id(context: Context) -> str | None:
     value = baggage.get_baggage(Attr.RUN_ID, context)
-    # It came from another process, and becomes the name of a file.
-    return value if isinstance(value, str) and _IS_RUN_ID.fullmatch(value) else None
+    return value if isinstance(value, str) and names_a_file(value) else None
 
 
 _inherited: Context = Context()

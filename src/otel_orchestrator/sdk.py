@@ -41,7 +41,7 @@ from . import (
     spans,
     tasks,
 )
-from ._guard import guarded, logger
+from ._guard import guarded, is_disabled, logger
 from .console import ConsoleProcessor, print_queue
 from .delivery import clean
 from .delivery.metric_exporter import StoringMetricExporter
@@ -111,7 +111,9 @@ class MarkingProcessor(SpanProcessor):
                 span.set_attribute(Attr.CATEGORY, _category(attributes, parent_context))
             if Attr.RUN_ID not in attributes:
                 # Not what the process inherited: without a parent it is in a trace of its own.
-                run_id = runs.run_id_of(parent_context or get_current())
+                # An empty context, as a span without a parent is given, is false, and is one.
+                context = get_current() if parent_context is None else parent_context
+                run_id = runs.run_id_of(context)
                 if run_id is not None:
                     span.set_attribute(Attr.RUN_ID, run_id)
 
@@ -177,7 +179,7 @@ def configure(
     if _configured is not None:
         logger.warning("configure() was called before; this call changes nothing")
         return
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if is_disabled():
         return
     if label is not None and not isinstance(label, str):
         raise OrchestratorError(f"configure(label={label!r}): the label has to be a string")
@@ -186,6 +188,7 @@ def configure(
     split = split_services_from(split_services)
     limits = _limits()
     redaction.use(redact, redact_names)
+    clean.read_limits()
     made = _Configured()
     resource = clean.resource(_resource(service_name, label, attributes or {}))
     provider = trace_api.get_tracer_provider()

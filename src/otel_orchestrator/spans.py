@@ -4,16 +4,10 @@ Spans are made through the OpenTelemetry API, live, so that any provider, sample
 backend works. An `Operation` is a started span with its context; the instrumentors start it with
 an explicit parent, attach it only while the user's code runs, and end it with an outcome.
 
-    operation = start("node worker", state="working", category="compute", parent=context)
-    try:
-        with operation.attached():
-            result = users_function()
-    except BaseException as error:
-        operation.fail(error)
-        raise
-    operation.end()
+    with start("node worker", state="working", category="compute", parent=context):
+        result = users_function()
 
-`wrapping.wrap` does just that around a function, a coroutine, a generator or an async generator.
+`wrapping.wrap` does that around a function, a coroutine, a generator or an async generator.
 """
 
 from __future__ import annotations
@@ -42,7 +36,7 @@ from opentelemetry.util.types import AttributeValue
 
 from . import metrics, redaction, runs, semconv
 from ._guard import guarded
-from .attaching import attached, enter, leave
+from .attaching import enter, leave
 from .outcomes import outcome_of, type_name
 from .semconv import Attr, Outcome, State
 
@@ -172,10 +166,6 @@ class Operation:
         self.on_end: Callable[[Operation], None] | None = None
         self._previous: Context | None = None
         self._short_waits: dict[str, int] | None = None
-
-    def attached(self) -> attached:
-        """Return a context manager that makes this span current, for `with`."""
-        return attached(self.context)
 
     def set(self, attributes: Attributes) -> None:
         """Add attributes to the span."""

@@ -85,7 +85,7 @@ Listener = Callable[[QueueChange], None]
 _listeners: list[Listener] = []
 _boards: dict[str | None, QueueBoard] = {}
 _closed: list[QueueChange] = []
-_lock: Final = threading.Lock()
+_lock = threading.Lock()
 _CLOSED_AT_MOST: Final = 500
 # As long as the slowest of the usual readers takes from one look to the next.
 _SHOWN_CLOSED_NS: Final = 65_000_000_000
@@ -303,8 +303,13 @@ class QueueBoard:
         return counted
 
 
-# In a forked child: the queues are the parent's, which tells of them.
-os.register_at_fork(after_in_child=_boards.clear)
+def _start_in_child() -> None:
+    global _lock  # noqa: PLW0603 - a thread that is not in the child may hold it
+    _lock = threading.Lock()
+    _boards.clear()  # the queues are the parent's, which tells of them
+
+
+os.register_at_fork(after_in_child=_start_in_child)
 
 
 def board(run_id: str | None) -> QueueBoard:

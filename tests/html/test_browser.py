@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from .conftest import Open, Opened
 from .runs import example, planned
@@ -285,10 +286,12 @@ def test_an_address_leads_to_a_span(open_page: Open) -> None:
 def test_the_spans_are_a_table_and_the_report_is_text_too(opened: Opened) -> None:
     opened.page.locator("#table summary").click()
     rows = opened.page.locator("#table tbody tr")
-    assert rows.count() == opened.ask("o.run.count")
+    expect(rows).to_have_count(opened.ask("o.run.count"))
     opened.page.fill("#search", "wait barrier")
     opened.page.locator("#table button", has_text="found").click()
-    assert rows.count() == opened.ask("o.search.found.length") > 0
+    found = opened.ask("o.search.found.length")
+    assert found > 0
+    expect(rows).to_have_count(found)
     opened.page.locator("#as-text summary").click()
     assert "Verdict: what to optimise" in opened.page.locator("#as-text pre").inner_text()
 

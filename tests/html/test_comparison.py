@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from otel_orchestrator.analysis.comparing.causes import causes_of
 from otel_orchestrator.analysis.comparing.comparison import Comparison, compare
@@ -86,11 +87,11 @@ def test_paths_runs_and_links_are_there(show: Show) -> None:
     told = slower(names=tuple(f"execute_tool t{n}" for n in range(30)))
     page = show(told).page
     paths = page.locator("#table-paths tbody tr")
-    assert paths.count() == len(told.paths)
+    expect(paths).to_have_count(len(told.paths))
     page.locator("h1").click()
     page.keyboard.press("/")
     page.keyboard.type("tool t17")
-    assert paths.count() == 1
+    expect(paths).to_have_count(1)
     assert page.locator("#runs tbody tr").count() == 10
     links = page.locator("#jaeger a").evaluate_all("all => all.map(a => a.href)")
     assert links

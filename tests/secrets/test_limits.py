@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode
 
+from otel_orchestrator import redaction
 from otel_orchestrator.delivery import clean
 
 LIMIT = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"
@@ -20,6 +22,7 @@ LIMIT = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"
 
 def recorded(attributes: dict[str, Any], events: int = 0) -> ReadableSpan:
     """Return a span of the real SDK, as our ways out send it."""
+    clean.read_limits()  # as configure() does
     exporter = InMemorySpanExporter()
     provider = TracerProvider(span_limits=SpanLimits())
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -90,3 +93,24 @@ def test_what_no_encoding_takes_is_changed_so_that_it_does() -> None:
 def test_what_is_fine_is_the_very_same_span() -> None:
     span = recorded({"a": "b", "n": 1})
     assert clean.span(span) is span
+
+
+def test_what_was_recorded_within_its_own_cap_is_whole() -> None:
+    """`content_max_bytes` may allow a prompt more than other texts have, and JSON cut is none."""
+    prompt = json.dumps(["word " * 40_000])
+    span = recorded({"gen_ai.input.messages": redaction.Clean(prompt), "theirs": prompt})
+    assert span.attributes is not None
+    assert span.attributes["gen_ai.input.messages"] == prompt
+    assert len(str(span.attributes["theirs"])) == clean.LONGEST
+
+
+class Colour(str, enum.Enum):  # noqa: UP042 - of a StrEnum str() is the value anyway
+    RED = "red"
+
+
+def test_a_member_of_an_enumeration_is_its_value() -> None:
+    span = recorded({"colour": Colour.RED, "colours": [Colour.RED]})
+    assert span.attributes is not None
+    said = json.dumps(encode_spans([span]).to_dict())
+    assert said.count('"red"') == 2
+    assert "Colour" not in said

@@ -25,7 +25,6 @@ from opentelemetry.trace import Link, Status
 
 from .. import redaction
 from .._guard import guarded
-from ..semconv import Attr
 
 LONGEST: Final = 65_536
 """Characters of an attribute's value, where `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` says nothing."""
@@ -35,9 +34,6 @@ _DEEPEST: Final = 16
 _CUT: Final = "…"
 _SPARE: Final = 4_096  # so that a secret which a cut would go through is known for one
 _LARGEST: Final = 2**63 - 1  # OTLP has no larger integer; one alone would lose the whole batch
-_HAVE_A_CAP: Final = frozenset(
-    {Attr.INPUT_MESSAGES, Attr.OUTPUT_MESSAGES, Attr.SYSTEM_INSTRUCTIONS}
-)
 _LIMITS: Final = ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")
 _LAST_WORD: Final = re.compile(r"\S{1,512}\Z")
 
@@ -176,7 +172,7 @@ class _Room:
 
     def __init__(self) -> None:
         self._left = _SPAN_AT_MOST
-        self._limit = _limit()
+        self._limit = _limit
 
     def text(self, given: str) -> str:
         """Return a text that is clean and not too long."""
@@ -189,10 +185,12 @@ class _Room:
             return given
         if kind is int:
             return given if -_LARGEST <= given <= _LARGEST else str(given)
-        if kind is str and (len(given) <= LONGEST or name in _HAVE_A_CAP):
+        if kind is redaction.Clean and not redaction.is_secret(name):
+            return given if given.isascii() else _encodable(given)  # ours, and within its own cap
+        if kind is str and len(given) <= LONGEST:
             clean = redaction.value(name, self._without_half_a_secret(given))
             self._left -= len(clean)
-            if self._left >= 0 or name in _HAVE_A_CAP:
+            if self._left >= 0:
                 return clean if clean.isascii() else _encodable(clean)
             return _CUT
         return self._fitted(redaction.value(name, self._fitted(given, _SPARE, 0)), 0, 0)
@@ -230,11 +228,14 @@ class _Room:
         return _encodable(given)
 
 
-def _limit() -> int | None:
-    for variable in _LIMITS:
-        if (said := os.environ.get(variable, "").strip()).isdigit():
-            return int(said)
-    return None
+_limit: int | None = None
+
+
+def read_limits() -> None:
+    """Read how long the SDK lets texts be, once for all spans."""
+    global _limit  # noqa: PLW0603 - the SDK's limits are the process's, too
+    said = (os.environ.get(variable, "").strip() for variable in _LIMITS)
+    _limit = next((int(limit) for limit in said if limit.isdigit()), None)
 
 
 def _encodable(given: str) -> str:

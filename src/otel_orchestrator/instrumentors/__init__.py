@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
+from .._guard import is_disabled
 from ..errors import MissingLibraryError, OrchestratorError
 from ._providers import LLM_OPTIONS
 
@@ -82,7 +82,7 @@ def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[
     """
     _check(only, options)
     done = []
-    is_off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    is_off = is_disabled()
     for name, entry in _ENTRIES.items():
         if only is not None and name not in only:
             continue

@@ -9,6 +9,7 @@ and Anthropic SDKs use httpx2; what patches only httpx sees none of their reques
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import Any, Final
@@ -105,15 +106,17 @@ def _mark(span: Span) -> None:
 def _leave_out_messages(span: Span) -> None:
     # The instrumentation records an exception with its message, which may quote anything: a
     # transport or an authentication of the program's own may put a key there. The type stays.
-    set_status = span.set_status
+    itself = weakref.ref(span)  # what the span holds must not hold the span
 
     def record_exception(exception: BaseException, *_: Any, **__: Any) -> None:
         with guarded("noting what a request raised"):
-            span.set_attribute(Attr.ERROR_TYPE, outcomes.type_name(exception))
+            if (known := itself()) is not None:
+                known.set_attribute(Attr.ERROR_TYPE, outcomes.type_name(exception))
 
     def set_status_without_words(status: Any, _: str | None = None) -> None:
         with guarded("noting how a request ended"):
-            set_status(getattr(status, "status_code", status))
+            if (known := itself()) is not None:
+                type(known).set_status(known, getattr(status, "status_code", status))
 
     # For this one span: there is no switch for it.
     vars(span).update(record_exception=record_exception, set_status=set_status_without_words)

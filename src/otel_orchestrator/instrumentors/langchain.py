@@ -266,21 +266,17 @@ def _see_token(token: Any, chunk: Any) -> None:
 
 
 def _see_event(event: Any) -> None:
-    with guarded("seeing an event"):
+    try:
         call = chat.under_way()
         # Some models tell their tokens as well, and each of them before its event.
-        if (
-            call is not None
-            and not call.is_told_tokens
-            and (
-                _says_something(event.get("delta"))
-                or (
-                    event["event"] == "content-block-start"
-                    and _says_something(event.get("content"))
-                )
-            )
-        ):
+        if call is None or call.is_told_tokens:
+            return
+        opens = event["event"] == "content-block-start"
+        if _says_something(event.get("delta")) or (opens and _says_something(event.get("content"))):
             call.chunks.came()
+    except Exception:  # as above
+        with guarded("seeing an event"):
+            raise
 
 
 def _says_beside(message: Any) -> bool:

@@ -23,7 +23,6 @@ from .printable import printable
 
 VERSION: Final = 1
 _SUFFIX: Final = ".jsonl"
-_WARNINGS_AT_MOST: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
