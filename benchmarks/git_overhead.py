@@ -27,9 +27,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from overhead import Nowhere
 
-from otel_orchestrator import spans
 from otel_orchestrator.instrumentors.git import GitInstrumentor
 from otel_orchestrator.instrumentors.git.trace2 import events, reader
+from otel_orchestrator.lifecycle import spans
 
 COMMANDS = {
     "rev-parse": ("rev-parse", "HEAD"),

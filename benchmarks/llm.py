@@ -40,7 +40,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 import otel_orchestrator as otel
-from otel_orchestrator import metrics, spans
+from otel_orchestrator import metrics
+from otel_orchestrator.lifecycle import spans
 
 TOKENS = 1000
 ROUNDS = 8

@@ -187,13 +187,14 @@ def leak_of(runs: int) -> int:
 def set_up(folder: Path, bound: int | None) -> None:
     """Switch everything on."""
     import otel_orchestrator as otel
-    from otel_orchestrator import interruptions, queue_gauges, tasks
+    from otel_orchestrator import interruptions
     from otel_orchestrator.delivery import sender
+    from otel_orchestrator.queue import gauges, tasks
 
     if bound is not None:
         for module, name in (
             (interruptions, "_KEPT_AT_MOST"),
-            (queue_gauges, "_TOLD_APART_AT_MOST"),
+            (gauges, "_TOLD_APART_AT_MOST"),
             (tasks, "_CLOSED_AT_MOST"),
             (sender, "_HELD_AT_MOST"),
         ):

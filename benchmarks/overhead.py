@@ -40,8 +40,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import Tracer
 from opentelemetry.util.types import AttributeValue
 
-from otel_orchestrator import spans
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
+from otel_orchestrator.lifecycle import spans
 from otel_orchestrator.semconv import Attr
 
 NODES: Final = 50

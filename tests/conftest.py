@@ -13,7 +13,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_orchestrator import _guard, metrics, spans
+from otel_orchestrator import _guard, metrics
+from otel_orchestrator.lifecycle import spans
 
 
 @pytest.fixture(autouse=True)

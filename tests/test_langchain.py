@@ -30,8 +30,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import BaseModel, SecretStr
 
 import otel_orchestrator as otel
-from otel_orchestrator import _guard, prices
+from otel_orchestrator import _guard
 from otel_orchestrator.instrumentors import langchain
+from otel_orchestrator.llm import prices
 from otel_orchestrator.semconv import Attr, Metric
 
 from .llm.callers import CHAT, langchain_model, openai_client

@@ -8,18 +8,13 @@ from pathlib import Path
 import otel_orchestrator
 
 SOURCE = Path(otel_orchestrator.__file__).parent
-MAY_USE_THE_SDK = {
-    "sdk.py",
-    "runfile.py",
-    "console.py",
-    "otlp.py",
-    "stack_check.py",
-    "run_totals.py",
-}
-MAY_USE_THE_SDK |= {"delivery/stored_metrics.py"}
+MAY_USE_THE_SDK = {"sdk.py", "console.py", "stack_check.py", "run_totals.py"}
 MAY_USE_THE_SDK |= {
     f"delivery/{name}.py"
-    for name in "clean closing metric_exporter pending queue_points sender sending stored".split()
+    for name in (
+        "clean closing metric_exporter otlp pending queue_points runfile sender sending stored"
+        " stored_metrics"
+    ).split()
 }
 
 

@@ -13,7 +13,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-from otel_orchestrator import _guard, tasks
+from otel_orchestrator import _guard
+from otel_orchestrator.queue import tasks
 from otel_orchestrator.semconv import Attr, Metric
 
 from .trees import attributes_of, tree

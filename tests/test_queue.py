@@ -16,11 +16,12 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-from otel_orchestrator import tasks
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
+from otel_orchestrator.queue import tasks
+from otel_orchestrator.queue.fields import TaskFields, task_id_of
+from otel_orchestrator.queue.gauges import QueueChange
+from otel_orchestrator.queue.tasks import QueueBoard
 from otel_orchestrator.semconv import Attr, Metric
-from otel_orchestrator.task_fields import TaskFields, task_id_of
-from otel_orchestrator.tasks import QueueBoard, QueueChange
 
 Depth = tuple[int, int, int]
 

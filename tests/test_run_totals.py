@@ -17,12 +17,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
 
 import otel_orchestrator as otel
-from otel_orchestrator import metrics, runs, semconv, spans, waits
-from otel_orchestrator.otlp import _DELTA
+from otel_orchestrator import metrics, runs, semconv
+from otel_orchestrator.delivery.otlp import _DELTA
+from otel_orchestrator.lifecycle import spans, waits
+from otel_orchestrator.lifecycle.spans import start, start_run
 from otel_orchestrator.run_totals import RunTotals
 from otel_orchestrator.sdk import MarkingProcessor
 from otel_orchestrator.semconv import Attr, Metric
-from otel_orchestrator.spans import start, start_run
 
 RUN_GAUGES = {v for k, v in vars(Metric).items() if k.startswith("RUN_") and v != Metric.RUN_ACTIVE}
 S = 1_000_000_000

@@ -497,7 +497,7 @@ def test_a_full_disk_loses_spans_and_nothing_else(tmp_path: Path) -> None:
     done = python(
         """
         import os, sys
-        from otel_orchestrator import runfile
+        from otel_orchestrator.delivery import runfile
         original = os.open
         def full(path, *args, **kwargs):
             return original("/dev/full" if str(path).endswith(".jsonl") else path, *args, **kwargs)

@@ -18,9 +18,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_orchestrator import _guard, attaching, outcomes, spans
+from otel_orchestrator import _guard
+from otel_orchestrator.lifecycle import attaching, outcomes, spans
+from otel_orchestrator.lifecycle.wrapping import wrap
 from otel_orchestrator.semconv import Attr, Metric
-from otel_orchestrator.wrapping import wrap
 
 from .trees import attributes_of, tree
 

@@ -114,7 +114,7 @@ class Switching(RuleBasedStateMachine):
         otel.uninstrument()
         self.on.clear()
         self.what_is_off_is_as_it_was()
-        from otel_orchestrator import spans
+        from otel_orchestrator.lifecycle import spans
 
         spans.use_provider(None)
 

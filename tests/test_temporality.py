@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics import (
 )
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 
-from otel_orchestrator.otlp import Signal, metric_exporter, metric_reader
+from otel_orchestrator.delivery.otlp import Signal, metric_exporter, metric_reader
 
 COUNTED = (Counter, ObservableCounter, Histogram)
 STATES = (UpDownCounter, ObservableUpDownCounter, ObservableGauge)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
         wait,
     )
     from .messages import environment, inject, received
+    from .queue.fields import TaskFields
+    from .queue.tasks import observe_tasks
     from .sdk import configure, shutdown
-    from .task_fields import TaskFields
-    from .tasks import observe_tasks
 
 _HOMES = {
     "configure": "sdk",
@@ -51,8 +51,8 @@ _HOMES = {
     "inject": "messages",
     "environment": "messages",
     "received": "messages",
-    "TaskFields": "task_fields",
-    "observe_tasks": "tasks",
+    "TaskFields": "queue.fields",
+    "observe_tasks": "queue.tasks",
 }
 
 __all__ = (

@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from . import redaction, semconv
 from ._guard import guarded
+from .queue.gauges import QueueChange
 from .semconv import Attr
-from .tasks import QueueChange
 
 
 class ConsoleProcessor(SpanProcessor):

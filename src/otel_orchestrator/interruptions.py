@@ -19,8 +19,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from . import semconv, waits
+from . import semconv
 from ._guard import log_once_a_minute
+from .lifecycle import waits
 from .private import make_folder, open_file
 from .runs import in_run
 

@@ -25,11 +25,14 @@ from typing import Any, Final, ParamSpec, TypeVar
 from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind
 
-from . import chat, messages, responses, runs, semconv, spans, tasks, waits, wrapping
+from . import messages, runs, semconv
 from ._guard import guarded
+from .lifecycle import spans, waits, wrapping
+from .lifecycle.spans import Operation
+from .llm import chat, responses
+from .queue import tasks
+from .queue.fields import TaskFields, task_id_of
 from .semconv import Attr, Metric
-from .spans import Operation
-from .task_fields import TaskFields, task_id_of
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -20,10 +20,11 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind
 
-from . import runs, semconv, spans, waits
+from . import runs, semconv
 from ._guard import guarded
+from .lifecycle import spans, waits
+from .lifecycle.spans import Operation
 from .semconv import Attr
-from .spans import Operation
 
 _SENT: Final = "orchestrator-sent"
 

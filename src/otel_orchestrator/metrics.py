@@ -2,7 +2,7 @@
 
 Instruments are made through the OpenTelemetry API with advisory bucket bounds, so that a view of
 the user's still wins. The gauges here are written once, at a run's end; those of the queue are in
-`queue_gauges`.
+`queue.gauges`.
 """
 
 from __future__ import annotations

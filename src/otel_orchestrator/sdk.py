@@ -30,7 +30,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util.types import AttributeValue
 
 from . import (
-    chat,
     interruptions,
     messages,
     metrics,
@@ -38,16 +37,12 @@ from . import (
     runs,
     self_metrics,
     semconv,
-    spans,
-    tasks,
 )
 from ._guard import guarded, is_disabled, logger
 from .console import ConsoleProcessor, print_queue
 from .delivery import clean
 from .delivery.metric_exporter import StoringMetricExporter
-from .delivery.sender import Sender
-from .errors import OrchestratorError
-from .otlp import (
+from .delivery.otlp import (
     Signal,
     SplitServices,
     metric_exporter,
@@ -55,9 +50,14 @@ from .otlp import (
     span_exporter,
     split_services_from,
 )
+from .delivery.runfile import RunFileProcessor
+from .delivery.sender import Sender
+from .errors import OrchestratorError
+from .lifecycle import spans
+from .llm import chat
+from .queue import tasks
 from .run_folder import folder_from_environment
 from .run_totals import RunTotals
-from .runfile import RunFileProcessor
 from .semconv import Attr
 
 _SHUTDOWN_TIMEOUT_S: Final = 5.0

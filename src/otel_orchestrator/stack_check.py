@@ -26,8 +26,8 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import format_trace_id
 
 from . import semconv
+from .delivery.otlp import Signal, metric_exporter, span_exporter
 from .metrics import SCOPE
-from .otlp import Signal, metric_exporter, span_exporter
 from .semconv import Attr, Metric
 
 SERVICE: Final = "otel-orchestrator-check"

@@ -61,7 +61,8 @@ def main(name: str, *, all_programs: bool) -> Told:
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
 
-    from otel_orchestrator import metrics, spans
+    from otel_orchestrator import metrics
+    from otel_orchestrator.lifecycle import spans
 
     from ..llm_server import serving
     from .programs import GROUPS

@@ -10,7 +10,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from otel_orchestrator import spans as our_spans
+from otel_orchestrator.lifecycle import spans as our_spans
 from otel_orchestrator.semconv import Attr
 
 from ..trees import attributes_of

@@ -21,11 +21,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otel_orchestrator as otel
 from otel_orchestrator import _guard
-from otel_orchestrator import spans as our_spans
 from otel_orchestrator.instrumentors import git as hooks
 from otel_orchestrator.instrumentors.git import GitInstrumentor
 from otel_orchestrator.instrumentors.git import command as command_module
 from otel_orchestrator.instrumentors.git import process as process_module
+from otel_orchestrator.lifecycle import spans as our_spans
 from otel_orchestrator.semconv import Attr
 
 from ..trees import attributes_of, tree

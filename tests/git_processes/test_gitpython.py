@@ -13,7 +13,7 @@ import pytest
 import uvloop
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_orchestrator import spans as our_spans
+from otel_orchestrator.lifecycle import spans as our_spans
 from otel_orchestrator.semconv import Attr
 
 from ..trees import attributes_of, tree

@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otel_orchestrator as otel
-from otel_orchestrator import spans as our_spans
 from otel_orchestrator.instrumentors.git import process as process_module
+from otel_orchestrator.lifecycle import spans as our_spans
 from otel_orchestrator.semconv import Attr, Metric
 
 from ..trees import attributes_of, tree

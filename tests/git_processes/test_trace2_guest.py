@@ -19,13 +19,13 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otel_orchestrator as otel
 from otel_orchestrator import _guard
-from otel_orchestrator import spans as our_spans
 from otel_orchestrator.instrumentors import git as hooks
 from otel_orchestrator.instrumentors.git import GitInstrumentor, trace2
 from otel_orchestrator.instrumentors.git import process as process_module
 from otel_orchestrator.instrumentors.git.trace2 import events as events_module
 from otel_orchestrator.instrumentors.git.trace2 import folder as folder_module
 from otel_orchestrator.instrumentors.git.trace2 import reader as reader_module
+from otel_orchestrator.lifecycle import spans as our_spans
 
 from ..trees import tree
 from .scenes import check_sums, commit, ended, hook

@@ -62,7 +62,7 @@ def test_older_runs_make_room_for_newer_ones(tmp_path: Path, cap: str) -> None:
     os.utime(open_run, (0, 0))  # as if it had been quiet for long
     ran(
         f"""
-        from otel_orchestrator import runfile
+        from otel_orchestrator.delivery import runfile
         if {cap!r} == "keep_bytes":
             runfile.RunFileProcessor.__init__.__kwdefaults__["keep_bytes"] = 3000
         otel.configure({cap if "=" in cap else ""})
@@ -84,7 +84,7 @@ def test_older_runs_make_room_for_newer_ones(tmp_path: Path, cap: str) -> None:
 def test_more_spans_than_the_disk_takes_are_dropped_and_counted(tmp_path: Path) -> None:
     said = ran(
         """
-        from otel_orchestrator import runfile
+        from otel_orchestrator.delivery import runfile
         runfile._QUEUED_AT_MOST = 50
         otel.configure()
         from opentelemetry import trace

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from otel_orchestrator.delivery.shipping import Shipper
 from otel_orchestrator.model import Span
 from otel_orchestrator.semconv import Attr
-from otel_orchestrator.shipping import Shipper
 from otel_orchestrator.sources.runfiles import list_runs
 
 from ..delivery.receiver import Receiver

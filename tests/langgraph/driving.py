@@ -51,7 +51,7 @@ ASYNC: tuple[Drive, ...] = (ainvoke, astream, abatch)
 
 def in_user_span(name: str) -> Any:
     """Return a context manager with a span of the user's own, from the provider under test."""
-    from otel_orchestrator import spans
+    from otel_orchestrator.lifecycle import spans
 
     tracer = spans._tracer
     assert tracer is not None

@@ -24,8 +24,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_orchestrator import spans as our_spans
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
+from otel_orchestrator.lifecycle import spans as our_spans
 from otel_orchestrator.semconv import Attr
 
 from ..trees import attributes_of, tree

@@ -18,8 +18,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_orchestrator import _guard
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
+from otel_orchestrator.queue.gauges import QueueChange
+from otel_orchestrator.queue.tasks import subscribe
 from otel_orchestrator.semconv import Attr, Metric
-from otel_orchestrator.tasks import QueueChange, subscribe
 
 from ..trees import attributes_of, tree
 from .driving import ainvoke, invoke

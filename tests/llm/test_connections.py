@@ -15,8 +15,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-from otel_orchestrator import _guard, metrics, spans
+from otel_orchestrator import _guard, metrics
 from otel_orchestrator.instrumentors import _attempts, http
+from otel_orchestrator.lifecycle import spans
 from otel_orchestrator.run_totals import RunTotals
 from otel_orchestrator.semconv import Attr, Metric
 

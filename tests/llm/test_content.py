@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-from otel_orchestrator import content
 from otel_orchestrator.errors import OrchestratorError
+from otel_orchestrator.llm import content
 from otel_orchestrator.semconv import Attr
 
 from ..llm_server import LLM, SECRET_ANSWER, Reply
@@ -219,7 +219,7 @@ def test_a_call_that_was_seen_is_not_logged_again(
     llm: LLM,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from otel_orchestrator import chat
+    from otel_orchestrator.llm import chat
 
     chat._RECENT.clear()
     with openai_client(llm.url) as client:

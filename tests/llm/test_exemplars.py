@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otel_orchestrator as otel
-from otel_orchestrator import spans
+from otel_orchestrator.lifecycle import spans
 from otel_orchestrator.semconv import Metric
 
 from ..llm_server import LLM, Reply

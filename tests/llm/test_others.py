@@ -18,7 +18,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-from otel_orchestrator import metrics, spans
+from otel_orchestrator import metrics
+from otel_orchestrator.lifecycle import spans
 from otel_orchestrator.sdk import MarkingProcessor
 from otel_orchestrator.semconv import Attr, Metric
 

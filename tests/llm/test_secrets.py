@@ -21,8 +21,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-from otel_orchestrator import metrics, spans
-from otel_orchestrator.runfile import RunFileProcessor
+from otel_orchestrator import metrics
+from otel_orchestrator.delivery.runfile import RunFileProcessor
+from otel_orchestrator.lifecycle import spans
 from otel_orchestrator.semconv import Metric
 
 from ..llm_server import LLM, SECRET_ANSWER, Reply

@@ -16,9 +16,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 import otel_orchestrator as otel
-from otel_orchestrator import messages, runs, tasks
+from otel_orchestrator import messages, runs
+from otel_orchestrator.queue import tasks
+from otel_orchestrator.queue.gauges import QueueChange
 from otel_orchestrator.semconv import Attr
-from otel_orchestrator.tasks import QueueChange
 
 from ..trees import tree
 

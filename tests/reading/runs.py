@@ -11,11 +11,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from otel_orchestrator import spans
-from otel_orchestrator.runfile import RunFileProcessor
+from otel_orchestrator.delivery.runfile import RunFileProcessor
+from otel_orchestrator.lifecycle import spans
+from otel_orchestrator.lifecycle.spans import Operation
+from otel_orchestrator.queue.gauges import QueueChange
 from otel_orchestrator.semconv import Attr
-from otel_orchestrator.spans import Operation
-from otel_orchestrator.tasks import QueueChange
 
 START_NS = 1_795_500_000_000_000_000
 RUN_ID = "20261124-060000-abc123"

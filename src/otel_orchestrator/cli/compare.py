@@ -18,9 +18,9 @@ from ..errors import OrchestratorError
 from ..reports.compare import json as json_report
 from ..reports.compare import junit, markdown, text
 from ..reports.html import comparison as html_report
+from ..run_folder import folder_from_environment
 from ..sources.baselines import encode
 from ..sources.groups import digests_of, find_group
-from ..sources.runfiles import default_folder
 from .files import check_free, write_whole
 from .progress import progress_over
 
@@ -123,7 +123,7 @@ def command(
         shapes[_PAGE] = "html"
     for path in (*shapes, *([save_baseline] if save_baseline else [])):
         check_free(path, force=force)
-    before, after = _read(base, candidate, folder or default_folder(), jaeger_url)
+    before, after = _read(base, candidate, folder or folder_from_environment(), jaeger_url)
     if save_baseline is not None:
         _write(save_baseline, encode(before))
     if not candidate:

@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from ..errors import MissingLibraryError
-from ..sources.runfiles import RunFile, default_folder
+from ..run_folder import folder_from_environment
+from ..sources.runfiles import RunFile
 from .report import make_report
 
 _NEEDS = ("langgraph", "langchain", "langchain_openai")
@@ -49,7 +50,7 @@ def command(**options: object) -> None:
     for library in _NEEDS:
         if find_spec(library) is None:
             raise MissingLibraryError(library, "demo")
-    folder = default_folder()
+    folder = folder_from_environment()
     known = _files(folder)
     # A process of its own: what reads runs never imports what writes them.
     program = [sys.executable, "-m", "otel_orchestrator.demo", *_words(options)]

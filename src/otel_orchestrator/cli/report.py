@@ -18,9 +18,10 @@ from ..reports import html as html_report
 from ..reports import json as json_report
 from ..reports import perfetto
 from ..reports import text as text_report
+from ..run_folder import folder_from_environment
 from ..sources.found import Source, find, read_one
 from ..sources.jaeger import Wanted
-from ..sources.runfiles import RunFile, default_folder
+from ..sources.runfiles import RunFile
 from ..sources.uncollected import uncollected
 from .files import check_free, write_whole
 from .progress import analysing, progress_of
@@ -72,7 +73,7 @@ def command(
     shape = _HTML if html else shape or "text"
     if output is not None:
         check_free(output, force=force)
-    found = _read(find(run, folder or default_folder(), jaeger_url))
+    found = _read(find(run, folder or folder_from_environment(), jaeger_url))
     if output is None and shape in _FILES:
         output = Path(_file_name(found.id) + _FILES[shape])
         check_free(output, force=force)

@@ -14,7 +14,8 @@ import click
 from ..analysis.summary import Summary, summarize
 from ..errors import RunFileError
 from ..reports.units import duration
-from ..sources.runfiles import RunFile, default_folder, list_runs, read_run
+from ..run_folder import folder_from_environment
+from ..sources.runfiles import RunFile, list_runs, read_run
 
 
 @click.command()
@@ -23,7 +24,7 @@ from ..sources.runfiles import RunFile, default_folder, list_runs, read_run
 @click.option("--last", type=click.IntRange(min=1), default=20, help="How many, newest first.")
 def command(shape: str, folder: Path | None, last: int) -> None:
     """List the runs on this machine, newest first."""
-    rows = [_row(file) for file in list_runs(folder or default_folder())[:last]]
+    rows = [_row(file) for file in list_runs(folder or folder_from_environment())[:last]]
     if shape == "json":
         print(json.dumps({"format": 1, "runs": rows}, indent=2, sort_keys=True))
     else:

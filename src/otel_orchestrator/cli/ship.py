@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..sources.runfiles import default_folder, find_run, list_runs
+from ..run_folder import folder_from_environment
+from ..sources.runfiles import find_run, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +44,11 @@ def command(
     OTEL_EXPORTER_OTLP_* variables (headers, certificates) hold as well.
     """
     # Sending takes the writing half, with OpenTelemetry's SDK: no other subcommand pays for that.
-    from ..shipping import Shipper
+    from ..delivery.shipping import Shipper
 
     set_variables(endpoint, protocol)
     shipper = Shipper()
-    where = folder or default_folder()
+    where = folder or folder_from_environment()
     if runs:
         paths = [find_run(run, where).path for run in runs]
     else:

@@ -14,8 +14,9 @@ import click
 
 from ..analysis.live import Live, Now
 from ..errors import RunFileError
+from ..run_folder import folder_from_environment
 from ..sources.following import Following
-from ..sources.runfiles import RunFile, default_folder, find_run, list_runs
+from ..sources.runfiles import RunFile, find_run, list_runs
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +37,7 @@ def command(run: str | None, folder: Path | None, once: bool, wait: bool) -> Non
 
     It reads the run file, so it works over ssh, and costs the program nothing. Ctrl-C or q ends it.
     """
-    where = folder or default_folder()
+    where = folder or folder_from_environment()
     if once or not sys.stdout.isatty():
         _print_once(find_run(run, where))
         return

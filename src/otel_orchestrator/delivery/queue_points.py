@@ -18,9 +18,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from ..metrics import SCOPE
+from ..queue.gauges import QueueChange
 from ..semconv import SCHEMA_URL, Attr
 from ..semconv import Metric as Names
-from ..tasks import QueueChange
 
 
 def encode_queue(changes: Iterable[QueueChange], resource: Resource) -> dict[str, Any]:

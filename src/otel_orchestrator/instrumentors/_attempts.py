@@ -18,10 +18,12 @@ from typing import Any, Final
 from opentelemetry.trace import Span, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from .. import chat, semconv, spans, waits
+from .. import semconv
 from .._guard import guarded
+from ..lifecycle import spans, waits
+from ..lifecycle.spans import Operation
+from ..llm import chat
 from ..semconv import Attr
-from ..spans import Operation
 
 _TOO_MANY_REQUESTS: Final = 429
 

@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 from weakref import WeakSet
 
-from .. import semconv, spans
+from .. import semconv
 from .._guard import guarded
-from ..chat import ChatCall
+from ..lifecycle import spans
+from ..llm.chat import ChatCall
 from ._patching import Around
 
 _KEY: Final = "otel_orchestrator.following"

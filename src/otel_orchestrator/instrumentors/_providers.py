@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .. import content, metrics, prices, spans
+from .. import metrics
 from ..errors import OrchestratorError
+from ..lifecycle import spans
+from ..llm import content, prices
 
 LLM_OPTIONS: Final = frozenset({"capture_content", "content_max_bytes", "redact", "prices"})
 

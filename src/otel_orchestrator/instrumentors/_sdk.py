@@ -17,10 +17,10 @@ from typing import Any, Final
 from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
-from .. import chat, content
 from .._guard import guarded
-from ..attaching import enter, leave
-from ..chat import ChatCall
+from ..lifecycle.attaching import enter, leave
+from ..llm import chat, content
+from ..llm.chat import ChatCall
 from ..semconv import Attr
 from ._following import Following, Step
 from ._patching import Around, Patch, Seam, around, patch_all, unpatch

@@ -26,8 +26,10 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import NonRecordingSpan, Span, SpanKind
 
-from .. import chat, outcomes, runs, semconv
+from .. import runs, semconv
 from .._guard import guarded, logger
+from ..lifecycle import outcomes
+from ..llm import chat
 from ..semconv import Attr
 from . import _attempts
 from ._attempts import AsyncTrace, Attempt, Trace

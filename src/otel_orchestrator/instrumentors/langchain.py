@@ -22,11 +22,13 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 )
 from opentelemetry.util.types import AttributeValue
 
-from .. import chat, content, semconv, spans, wrapping
+from .. import semconv
 from .._guard import guarded
-from ..chat import ChatCall
+from ..lifecycle import spans, wrapping
+from ..lifecycle.spans import Operation
+from ..llm import chat, content
+from ..llm.chat import ChatCall
 from ..semconv import Attr, Metric
-from ..spans import Operation
 from ._patching import Patch, Seam, patch_all, unpatch
 from ._prompts import prompt_hash
 from ._providers import forget_llm_options, use_llm_options, use_providers

@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from ..chat import ChatCall
+from ..llm.chat import ChatCall
 from ..semconv import Attr
 from . import _sdk
 from ._patching import Patch

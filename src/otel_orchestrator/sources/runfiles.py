@@ -7,7 +7,6 @@ program was killed, it is ended here as the next program ends it in the file.
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,12 +36,6 @@ class RunFile:
     def is_of_a_run(self) -> bool:
         """Whether it holds one run, rather than what a process did outside of every run."""
         return not self.id.startswith("process-")
-
-
-def default_folder() -> Path:
-    """Return where run files are: `OTEL_ORCHESTRATOR_RUN_DIR`, else below the working directory."""
-    chosen = os.environ.get("OTEL_ORCHESTRATOR_RUN_DIR")
-    return Path(chosen) if chosen else Path.cwd() / ".otel-orchestrator" / "runs"
 
 
 def list_runs(folder: Path) -> list[RunFile]:

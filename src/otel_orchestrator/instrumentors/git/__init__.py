@@ -21,8 +21,8 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from ... import spans
 from ..._guard import guarded
+from ...lifecycle import spans
 from .._patching import Patch, Seam, patch_all, unpatch
 from .._providers import use_providers
 from .command import read_command

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
 
-from ... import semconv, spans
+from ... import semconv
 from ..._guard import guarded
+from ...lifecycle import spans
 from ...semconv import Attr, Metric
 from . import locks
 from .command import GitCommand

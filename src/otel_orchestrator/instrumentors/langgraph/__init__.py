@@ -16,9 +16,9 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from ... import outcomes, waits
+from ...lifecycle import outcomes, waits
+from ...queue.fields import TaskFields
 from ...semconv import ABANDONED, INTERRUPTED, OK
-from ...task_fields import TaskFields
 from .._patching import Patch, patch, say_moved, unpatch
 from .._providers import use_providers
 from . import choke_points

@@ -26,8 +26,9 @@ from weakref import WeakSet, WeakValueDictionary
 
 from opentelemetry.trace import Link
 
-from ... import interruptions, outcomes, spans
+from ... import interruptions
 from ..._guard import guarded
+from ...lifecycle import outcomes, spans
 from ...semconv import INTERRUPTED
 from .reader import followed, starting_reader
 from .recorder import Circumstances, GraphRun, Settings

@@ -15,10 +15,11 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers import context as langchain_context
 from langchain_core.tracers.context import register_configure_hook
 
-from ... import semconv, spans
+from ... import semconv
 from ..._guard import guarded
+from ...lifecycle import spans
+from ...lifecycle.spans import Operation
 from ...semconv import Attr, Metric
-from ...spans import Operation
 
 _OPEN_AT_MOST: Final = 10_000
 

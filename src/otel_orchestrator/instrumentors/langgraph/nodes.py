@@ -16,11 +16,13 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
-from ... import semconv, spans, tasks, waits
+from ... import semconv
 from ..._guard import guarded
+from ...lifecycle import spans, waits
+from ...lifecycle.spans import GAP_NS, Operation
+from ...queue import tasks
 from ...redaction import Clean
 from ...semconv import Attr, Metric
-from ...spans import GAP_NS, Operation
 from .reader import Hold, Reader
 
 START_NODE: Final = "__start__"

@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, Generator
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
-from ... import spans
 from ..._guard import guarded
+from ...lifecycle import spans
 
 Hold = tuple[int, int]
 

@@ -30,12 +30,14 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import Link
 from opentelemetry.util.types import AttributeValue
 
-from ... import interruptions, runs, semconv, spans, tasks, waits
+from ... import interruptions, runs, semconv
 from ..._guard import guarded
 from ...interruptions import Interruption
+from ...lifecycle import spans, waits
+from ...lifecycle.spans import GAP_NS, Operation
+from ...queue import tasks
+from ...queue.fields import TaskFields, task_id_of
 from ...semconv import Attr, Metric
-from ...spans import GAP_NS, Operation
-from ...task_fields import TaskFields, task_id_of
 from .nodes import READER, START_NODE, Activity, RunFacts
 from .reader import Reader
 from .shape import Shape

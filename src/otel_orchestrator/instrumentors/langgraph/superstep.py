@@ -9,10 +9,12 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
-from ... import outcomes, runs, semconv, spans, tasks, waits
+from ... import runs, semconv
+from ...lifecycle import outcomes, spans, waits
+from ...lifecycle.spans import GAP_NS, Operation
+from ...queue import tasks
 from ...redaction import Clean
 from ...semconv import Attr, Metric
-from ...spans import GAP_NS, Operation
 from .nodes import READER, RunFacts, TaskRecord, TracedNode, outside
 from .reader import Hold
 

@@ -21,7 +21,7 @@ from opentelemetry.propagators.textmap import Setter
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from ...._guard import guarded, logger
-from ....spans import Operation
+from ....lifecycle.spans import Operation
 from . import events
 from .folder import PrivateFolder
 from .reader import Job, Reader

@@ -13,8 +13,9 @@ from typing import Final
 from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
-from .... import semconv, spans
+from .... import semconv
 from ...._guard import guarded, log_once_a_minute
+from ....lifecycle import spans
 from ....semconv import Attr
 from .events import Part, parts_in
 from .folder import remove_stale_ones

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ._guard import guarded
+from .._guard import guarded
 
 FINISHED: Final = "finished"
 

@@ -1,21 +1,40 @@
-"""The observable gauges of the queues of application tasks: how many, and for how long already."""
+"""The queue of application tasks at one instant, and the observable gauges that tell of it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from . import metrics
-from .semconv import Attr, Metric
+from .. import metrics
+from ..semconv import Attr, Metric
 
-if TYPE_CHECKING:
-    from .tasks import QueueChange
 
-Read = Callable[[bool], "list[QueueChange]"]
+@dataclass(frozen=True, slots=True)
+class QueueChange:
+    """The queue of one run at one instant.
+
+    Attributes:
+        run_id: the run, or None for tasks observed outside of every run.
+        at_ns: wall clock.
+        ready, active, waiting: how many tasks.
+        oldest_ready_s, oldest_waiting_s: for how long the one that came first has been so.
+    """
+
+    run_id: str | None
+    at_ns: int
+    ready: int
+    active: int
+    waiting: int
+    oldest_ready_s: float
+    oldest_waiting_s: float
+
+
+Read = Callable[[bool], list[QueueChange]]
 """Gives the queues, and if it gets True also those that were closed a moment ago."""
 
 # The SDK keeps the attributes of every point of an observable gauge for good, and takes 2 000 sets

@@ -18,30 +18,13 @@ from typing import Any, Final
 
 from opentelemetry.util.types import AttributeValue
 
-from . import queue_gauges, runs, spans
-from ._guard import guarded
-from .semconv import Attr
-from .task_fields import FINISHED, Seen, TaskFields, read_tasks, states_of
-
-
-@dataclass(frozen=True, slots=True)
-class QueueChange:
-    """The queue of one run at one instant.
-
-    Attributes:
-        run_id: the run, or None for tasks observed outside of every run.
-        at_ns: wall clock.
-        ready, active, waiting: how many tasks.
-        oldest_ready_s, oldest_waiting_s: for how long the one that came first has been so.
-    """
-
-    run_id: str | None
-    at_ns: int
-    ready: int
-    active: int
-    waiting: int
-    oldest_ready_s: float
-    oldest_waiting_s: float
+from .. import runs
+from .._guard import guarded
+from ..lifecycle import spans
+from ..semconv import Attr
+from . import gauges
+from .fields import FINISHED, Seen, TaskFields, read_tasks, states_of
+from .gauges import QueueChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +301,7 @@ def board(run_id: str | None) -> QueueBoard:
     if found is None:
         with _lock:
             found = _boards.setdefault(run_id, QueueBoard(run_id))
-        queue_gauges.make(_queues)
+        gauges.make(_queues)
     return found
 
 

@@ -29,22 +29,22 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from ._guard import guarded, log_once_a_minute, logger, note_thread
-from .alive import SignOfLife, writer_of
-from .clock import StepWatch
-from .delivery import clean
-from .delivery.closing import close_dead, ended_open
-from .delivery.ledger import path_of as ledger_of
-from .delivery.queue_points import encode_queue
-from .delivery.sender import Sender
-from .delivery.stored import Batch
-from .delivery.stored_metrics import UNSENT
-from .errors import RunFileError
-from .private import open_file
-from .run_folder import make_run_folder, sync_folder
-from .runs import names_a_file
-from .semconv import Attr
-from .tasks import QueueChange
+from .._guard import guarded, log_once_a_minute, logger, note_thread
+from ..alive import SignOfLife, writer_of
+from ..clock import StepWatch
+from ..errors import RunFileError
+from ..private import open_file
+from ..queue.gauges import QueueChange
+from ..run_folder import make_run_folder, sync_folder
+from ..runs import names_a_file
+from ..semconv import Attr
+from . import clean
+from .closing import close_dead, ended_open
+from .ledger import path_of as ledger_of
+from .queue_points import encode_queue
+from .sender import Sender
+from .stored import Batch
+from .stored_metrics import UNSENT
 
 VERSION: Final = 1
 

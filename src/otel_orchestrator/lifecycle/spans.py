@@ -34,11 +34,11 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from . import metrics, redaction, runs, semconv
-from ._guard import guarded
+from .. import metrics, redaction, runs, semconv
+from .._guard import guarded
+from ..semconv import Attr, Outcome, State
 from .attaching import enter, leave
 from .outcomes import outcome_of, type_name
-from .semconv import Attr, Outcome, State
 
 Attributes = Mapping[str, AttributeValue]
 

@@ -11,9 +11,10 @@ from typing import Final
 
 from opentelemetry.context import Context
 
-from . import metrics, semconv, spans
-from ._guard import guarded
-from .semconv import Attr, Metric
+from .. import metrics, semconv
+from .._guard import guarded
+from ..semconv import Attr, Metric
+from . import spans
 from .spans import Attributes, Operation
 
 DEFAULT_THRESHOLD_NS: Final = 1_000_000

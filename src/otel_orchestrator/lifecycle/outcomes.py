@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 
-from . import semconv
-from .semconv import Outcome
+from .. import semconv
+from ..semconv import Outcome
 
 _CONTROL_FLOW: list[tuple[type[BaseException], Outcome]] = [
     (GeneratorExit, semconv.ABANDONED),

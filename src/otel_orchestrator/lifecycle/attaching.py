@@ -10,7 +10,7 @@ from __future__ import annotations
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from ._guard import guarded
+from .._guard import guarded
 
 
 def enter(context: Context) -> Context | None:

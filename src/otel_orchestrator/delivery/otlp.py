@@ -23,11 +23,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import redaction, semconv
-from ._guard import guarded, logger
-from .delivery import answers
-from .errors import OrchestratorError
-from .semconv import Attr
+from .. import redaction, semconv
+from .._guard import guarded, logger
+from ..errors import OrchestratorError
+from ..semconv import Attr
+from . import answers
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP"
 _METRIC_INTERVAL_MS: Final = 10_000

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from opentelemetry.util.types import AttributeValue
 
-from . import redaction
-from ._guard import guarded
-from .semconv import Attr
+from .. import redaction
+from .._guard import guarded
+from ..semconv import Attr
 
 VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 DEFAULT_MAX_BYTES: Final = 16_384

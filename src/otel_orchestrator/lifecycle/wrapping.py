@@ -10,7 +10,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, ParamSpec, TypeVar
 
-from ._guard import guarded
+from .._guard import guarded
 from .attaching import Inside
 from .spans import Operation
 

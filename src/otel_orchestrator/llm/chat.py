@@ -21,11 +21,13 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from . import content, metrics, prices, runs, semconv, spans
-from ._guard import guarded
+from .. import metrics, runs, semconv
+from .._guard import guarded
+from ..lifecycle import spans
+from ..lifecycle.spans import Operation
+from ..semconv import Attr, Metric, Outcome
+from . import content, prices
 from .responses import Chunks
-from .semconv import Attr, Metric, Outcome
-from .spans import Operation
 
 _CALL_KEY: Final = otel_context.create_key("otel-orchestrator-chat-call")
 _SEQUENCE_KEY: Final = otel_context.create_key("otel-orchestrator-attempts")

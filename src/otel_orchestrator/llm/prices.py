@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from .errors import OrchestratorError
-from .semconv import Attr
+from ..errors import OrchestratorError
+from ..semconv import Attr
 
 PER_TOKENS: Final = 1_000_000
 """Prices are for a million tokens, as providers write them."""

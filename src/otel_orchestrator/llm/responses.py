@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from opentelemetry.util.types import AttributeValue
 
-from .semconv import Attr
+from ..semconv import Attr
 
 # Names by LangChain, OpenAI's two APIs and Anthropic, as paths; the first that is there counts.
 _USAGE: Final = {

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .delivery.closing import close_dead
-from .delivery.ledger import Ledger, Sent, open_ledger, owed_to
-from .delivery.metric_exporter import export_metrics, metrics_of, send_stored_metrics
-from .delivery.sending import NOTHING, NotServedError, UnreachableError, send_stored
-from .errors import OrchestratorError
+from ..errors import OrchestratorError
+from .closing import close_dead
+from .ledger import Ledger, Sent, open_ledger, owed_to
+from .metric_exporter import export_metrics, metrics_of, send_stored_metrics
 from .otlp import Signal, metric_exporter, span_exporter, split_services_from
+from .sending import NOTHING, NotServedError, UnreachableError, send_stored
 
 
 @dataclass(frozen=True, slots=True)
