@@ -10,8 +10,10 @@ COST_ARGS ?=
 # Those of the OpenAI and Anthropic SDKs whose outcome may depend on the SDKs' version.
 LLM_TESTS := tests/llm/test_sdks.py tests/llm/test_leaving.py
 SOAK_ARGS ?=
+SUITES ?=
+MATRIX ?=
 
-.PHONY: demo test test-newest test-oldest test-backends check lint format backends others langgraph-suite bench bench-cost bench-rivals bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-memory soak-outages soak-scale soak-sizing soak-full-disk soak-podman compose-by-podman clean help
+.PHONY: demo test test-newest test-oldest test-backends check lint format backends others suites test-matrix bench bench-cost bench-rivals bench-git bench-llm bench-reading bench-whatif bench-verdict bench-compare soak soak-kills soak-memory soak-outages soak-scale soak-sizing soak-full-disk soak-podman compose-by-podman clean help
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,8 +52,11 @@ backends: $(VENV)/.dev ## Find or build the real Collector, Jaeger and Prometheu
 others: $(VENV)/.dev ## Other instrumentations beside ours, each in a program of its own (3 minutes)
 	@$(BIN)/python -m tests.llm.beside
 
-langgraph-suite: $(VENV)/.dev ## Run LangGraph's own tests bare and with instrument() active
-	@$(BIN)/python tests/langgraph/suite.py
+test-matrix: $(VENV)/.dev ## Each library's supported versions beside the newest of the others (40 minutes)
+	@$(BIN)/python -m tests.matrix $(MATRIX)
+
+suites: $(VENV)/.dev ## LangGraph's and LangChain's own tests, bare and with instrument() active (10 minutes)
+	@$(BIN)/python -m tests.suites $(SUITES)
 
 bench: $(VENV)/.dev ## Added time per node, against untraced and hand-placed spans
 	@$(BIN)/python benchmarks/overhead.py
