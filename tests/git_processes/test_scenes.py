@@ -178,9 +178,13 @@ def test_worktrees_side_by_side(
     def work(i: int) -> None:
         folder = tmp_path / f"w{i}"
         with otel.node(f"n{i}"):
-            words = ["git", "worktree", "add", "-q", "-b", f"b{i}", str(folder)]
-            while subprocess.run(words, cwd=repository, capture_output=True).returncode:
-                pass  # another one was just making its own
+            # It fails where another is just making its own, and may leave its branch behind.
+            words = ["git", "worktree", "add", "-qfB", f"b{i}", str(folder)]
+            for _ in range(20):
+                made = subprocess.run(words, cwd=repository, capture_output=True, text=True)
+                if made.returncode == 0:
+                    break
+            assert made.returncode == 0, made.stderr
             (folder / f"new{i}").write_text("x")
             subprocess.run(["git", "add", "."], cwd=folder, check=True)
             subprocess.run(["git", *AS, "commit", "-qm", "x"], cwd=folder, check=True)

@@ -1,7 +1,7 @@
 """The supported versions of each library, one at a time beside the newest of all others.
 
-`make test-matrix`, or `make test-matrix MATRIX="openai httpx"` for some of the libraries. The oldest
-of all of them together is `make test-oldest`, the newest `make test-newest`; PYTHON=python3.13
+`make test-matrix`, or `make test-matrix MATRIX="openai httpx"` for some of the libraries. The
+oldest of all together is `make test-oldest`, the newest `make test-newest`; PYTHON=python3.13
 chooses another Python. Each cell has an environment of its own, kept in the cache.
 """
 
