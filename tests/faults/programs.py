@@ -546,7 +546,10 @@ def configured(llm: LLM, stack: ExitStack) -> Group:
     return Group({"all of it": all_of_it}, begin=begin, end=end, besides=MANUAL)
 
 
-MANUAL: Final = frozenset("manual spans tasks task_fields waits runs wrapping attaching".split())
+MANUAL: Final = frozenset(
+    "manual runs queue.tasks queue.fields lifecycle.spans lifecycle.waits lifecycle.wrapping"
+    " lifecycle.attaching".split()
+)
 
 
 GROUPS: Final[dict[str, Callable[[LLM, ExitStack], Group]]] = {
