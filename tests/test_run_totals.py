@@ -17,8 +17,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
 
 import otel_orchestrator as otel
-from otel_orchestrator import metrics, runs, semconv
+from otel_orchestrator import interruptions, metrics, runs, semconv
 from otel_orchestrator.delivery.otlp import _DELTA
+from otel_orchestrator.interruptions import Interruption
 from otel_orchestrator.lifecycle import spans, waits
 from otel_orchestrator.lifecycle.spans import start, start_run
 from otel_orchestrator.run_totals import RunTotals
@@ -236,6 +237,18 @@ def test_work_for_a_run_of_another_process_is_no_run_of_this_one(gauges: Gauges)
     gauges.points()
     with otel.task("worker", "a", carrier=carrier):
         assert [point.value for point in gauges.points()[Metric.RUN_ACTIVE]] == [0]
+    assert gauges.run_gauges() == {}
+
+
+def test_the_wait_of_an_interrupted_run_is_no_run(gauges: Gauges) -> None:
+    with otel.run("nightly") as run:
+        context = run.span.get_span_context()
+        run_id = runs.run_id_of(run.context) or ""
+    gauges.points()
+    since_ns = spans.now_ns() - S
+    interruptions.waited(
+        Interruption(context.trace_id, context.span_id, True, run_id, since_ns), spans.now_ns()
+    )
     assert gauges.run_gauges() == {}
 
 

@@ -68,9 +68,12 @@ class RunTotals(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count a span that begins a run."""
         with guarded("counting the active runs"):
-            run_id = (span.attributes or {}).get(Attr.RUN_ID)
+            attributes = span.attributes or {}
+            run_id = attributes.get(Attr.RUN_ID)
             above = getattr(trace_api.get_current_span(parent_context), "attributes", None) or {}
             if isinstance(run_id, str) and above.get(Attr.RUN_ID) != run_id:
+                if attributes.get(Attr.STATE) == semconv.WAITING:
+                    return  # how long an interrupted run waited, told below its span of long ago
                 context = get_current() if parent_context is None else parent_context
                 if runs.is_opened_elsewhere(context):
                     return  # whoever opened it adds it up
