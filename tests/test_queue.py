@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
+from opentelemetry import context as otel_context
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
+from otel_orchestrator import runs
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
 from otel_orchestrator.queue import tasks
 from otel_orchestrator.queue.fields import TaskFields, task_id_of
@@ -181,6 +183,51 @@ def test_a_listener_that_fails_disturbs_nobody(
     stop()
     tasks.close_board(None)
     assert depths(changes) == [(1, 0, 0), (0, 0, 0)]
+
+
+def test_what_comes_after_the_end_of_a_run_does_not_open_its_queue_again(
+    exported: InMemorySpanExporter, changes: list[QueueChange]
+) -> None:
+    with otel.run("r") as run:
+        otel.observe_tasks(plan(a=[]))
+        late = run.context
+    token = otel_context.attach(late)
+    try:
+        otel.observe_tasks(plan(a=[], b=[]))
+        with otel.task("worker", "a"):
+            pass
+    finally:
+        otel_context.detach(token)
+    assert depths(changes) == [(1, 0, 0), (0, 0, 0)]
+    assert tasks.find_board(runs.run_id_of(late)) is None
+
+
+def test_the_queue_of_a_run_stays_open_as_long_as_anything_has_the_run_open(
+    exported: InMemorySpanExporter, changes: list[QueueChange]
+) -> None:
+    with otel.run("outer"):
+        with otel.run("inner"):
+            otel.observe_tasks(plan(a=[]))
+        assert depths(changes) == [(1, 0, 0)]
+    assert depths(changes)[-1] == (0, 0, 0)
+
+
+def test_a_graph_in_a_worker_leaves_no_queue_behind(exported: InMemorySpanExporter) -> None:
+    class State(TypedDict):
+        tasks: list[dict[str, Any]]
+
+    graph = StateGraph(State)
+    graph.add_node("worker", lambda state: {})
+    graph.add_edge(START, "worker")
+    with otel.run("nightly") as run:
+        carrier = otel.inject()
+    LangGraphInstrumentor().instrument()
+    try:
+        with otel.task("worker", "a", carrier=carrier):
+            graph.compile().invoke({"tasks": plan(a=[])})
+    finally:
+        LangGraphInstrumentor().uninstrument()
+    assert tasks.find_board(runs.run_id_of(run.context)) is None
 
 
 def gauges(reader: InMemoryMetricReader) -> dict[str, dict[tuple[Any, Any], float]]:

@@ -98,7 +98,6 @@ def run(
         attributes[Attr.CONCURRENCY_LIMIT] = concurrency_limit
 
     def begin() -> Operation:
-        enters_the_run = runs.enters_run()
         operation = spans.start_run(
             f"{semconv.INVOKE_WORKFLOW} {name}",
             state=semconv.CONTAINER,
@@ -107,9 +106,9 @@ def run(
             measured=measured,
         )
         operation.context = otel_context.set_value(_LOOPS_KEY, count(), operation.context)
-        if enters_the_run:
-            run_id = runs.run_id_of(operation.context)
-            operation.on_end = lambda _: tasks.close_board(run_id)
+        run_id = runs.run_id_of(operation.context)
+        tasks.open_board(run_id)
+        operation.on_end = lambda _: tasks.close_board(run_id)
         return operation
 
     return Traced(begin)
@@ -191,7 +190,7 @@ def task(
         if message is not None:
             message.record_wait(operation)
         run_id = runs.run_id_of(operation.context)
-        board = None if task_id is None else _board_of(operation)
+        board = None if task_id is None else tasks.board_of(operation.context)
         if task_id is not None and board is not None:
             with guarded("noting that a task is worked on"):
                 if (plan := board.scheduled(task_id, operation.start_ns)) is not None:
@@ -218,14 +217,6 @@ def task(
         return operation
 
     return Traced(begin)
-
-
-def _board_of(operation: Operation) -> tasks.QueueBoard | None:
-    # The queue is told by the process that knows the tasks: there, it is not one task in a worker.
-    run_id = runs.run_id_of(operation.context)
-    if runs.is_opened_elsewhere(operation.context):
-        return tasks.find_board(run_id)
-    return tasks.board(run_id)
 
 
 def wait(category: str, *, on: str | None = None) -> Traced:

@@ -50,12 +50,6 @@ def is_opened_elsewhere(context: Context) -> bool:
     return otel_context.get_value(_RUN_KEY, context) is None and bool(_told_run_id(context))
 
 
-def enters_run() -> bool:
-    """Whether what starts now is the first of its run in this process."""
-    above = trace.get_current_span(current()).get_span_context()
-    return run_id_of() is None or (is_opened_elsewhere(current()) and above.is_remote)
-
-
 def _told_run_id(context: Context) -> str | None:
     value = baggage.get_baggage(Attr.RUN_ID, context)
     return value if isinstance(value, str) and names_a_file(value) else None

@@ -97,7 +97,22 @@ def test_a_task_of_another_process_is_in_no_queue_of_this_one(
         run_id = runs.run_id_of(run.context)
     with otel.task("worker", "a", carrier=carrier):
         assert tasks.find_board(run_id) is None
+        otel.observe_tasks([{"id": "a", "status": "planned"}])
+        assert tasks.find_board(run_id) is None, "nobody would ever close it"
     assert by_name(exported)["task worker"].kind is SpanKind.CONSUMER
+
+
+def test_a_run_inside_of_such_a_task_has_a_queue_until_it_is_over(
+    exported: InMemorySpanExporter,
+) -> None:
+    with otel.run("nightly") as run:
+        carrier = otel.inject()
+        run_id = runs.run_id_of(run.context)
+    with otel.task("worker", "a", carrier=carrier):
+        with otel.run("part"):
+            otel.observe_tasks([{"id": "a1", "status": "planned"}])
+            assert tasks.find_board(run_id) is not None
+        assert tasks.find_board(run_id) is None
 
 
 @pytest.mark.parametrize(

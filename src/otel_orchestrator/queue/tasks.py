@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from .. import runs
@@ -67,6 +69,7 @@ Listener = Callable[[QueueChange], None]
 
 _listeners: list[Listener] = []
 _boards: dict[str | None, QueueBoard] = {}
+_open: Counter[str | None] = Counter()
 _closed: list[QueueChange] = []
 _lock = threading.Lock()
 _CLOSED_AT_MOST: Final = 500
@@ -96,7 +99,8 @@ def observe_tasks(tasks: Any, fields: TaskFields | None = None) -> None:
         >>> observe_tasks([{"id": "a", "status": "planned", "depends_on": []}])
     """
     with guarded("observing tasks"):
-        board(runs.run_id_of()).observe(tasks, fields)
+        if (known := board_of(runs.current(), knows_tasks=True)) is not None:
+            known.observe(tasks, fields)
 
 
 class QueueBoard:
@@ -290,6 +294,7 @@ def _start_in_child() -> None:
     global _lock  # noqa: PLW0603 - a thread that is not in the child may hold it
     _lock = threading.Lock()
     _boards.clear()  # the queues are the parent's, which tells of them
+    _open.clear()
 
 
 os.register_at_fork(after_in_child=_start_in_child)
@@ -310,8 +315,36 @@ def find_board(run_id: str | None) -> QueueBoard | None:
     return _boards.get(run_id)
 
 
+def board_of(context: Context, *, knows_tasks: bool = False) -> QueueBoard | None:
+    """Return the board of the run that a context belongs to; a new one only while that is open.
+
+    Nobody would close another: the run is over, or nothing but its messages came here.
+
+    Args:
+        context: any.
+        knows_tasks: whoever asks knows the run's tasks. Others get no new board of a run that
+            another process opened: the queue is told there, and is not one task in a worker.
+    """
+    run_id = runs.run_id_of(context)
+    is_ours = knows_tasks or not runs.is_opened_elsewhere(context)
+    if is_ours and (run_id is None or _open[run_id]):
+        return board(run_id)
+    return find_board(run_id)
+
+
+def open_board(run_id: str | None) -> None:
+    """Note that a run may have a board until it is closed as often as it was opened."""
+    with _lock:
+        _open[run_id] += 1
+
+
 def close_board(run_id: str | None) -> None:
-    """Empty and drop the board of a run, if it has one."""
+    """Empty and drop the board of a run, unless something else in this process has it open."""
+    with _lock:
+        _open[run_id] -= 1
+        if _open[run_id] > 0:
+            return
+        del _open[run_id]
     found = _boards.get(run_id)
     if found is not None:
         found.close()

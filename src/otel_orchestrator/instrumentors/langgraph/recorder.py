@@ -89,7 +89,6 @@ class GraphRun:
         self._settings = settings
         self._has_checkpointer = this_time.has_checkpointer
         self._resumes_unknown_run = this_time.is_resumed and not this_time.links
-        self._opens_the_run = runs.enters_run()
         is_outermost = otel_context.get_value(_GRAPH_KEY) is None
         self._operation = _start_run_span(shape, this_time)
         self._operation.context = otel_context.set_value(
@@ -122,6 +121,8 @@ class GraphRun:
         self.on_finish: Callable[[GraphRun], None] | None = None
         if self._reader is not None:
             self._reader.run = self
+        if self._has_tasks:
+            tasks.open_board(self.run_id)
 
     @property
     def operation(self) -> Operation:
@@ -250,10 +251,10 @@ class GraphRun:
         self._waited_for_checkpointer(now_ns, self._operation)
         self._last_end_ns = max(now_ns, self._last_end_ns)
         self._ended_as = (error, error_type)
-        if self._opens_the_run and self.run_id is not None:
+        if self._has_tasks:
             tasks.close_board(self.run_id)
-        elif self._has_tasks and (board := self._board()) is not None and board.sees_nodes:
-            board.forget()  # the next graph of this run has tasks of its own
+            if (board := self._board()) is not None and board.sees_nodes:
+                board.forget()  # the next graph of this run has tasks of its own
         if self._reader is None or self._reader.run is not self:
             self.finish(None)
         elif is_over:
