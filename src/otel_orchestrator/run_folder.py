@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,16 @@ def make_run_folder(folder: Path) -> None:
             f"the folder for run files {folder} cannot be written ({error.strerror}). Name another:"
             " configure(run_dir=...) or OTEL_ORCHESTRATOR_RUN_DIR, or say run_files=False"
         ) from error
+
+
+def run_files(folder: Path) -> list[tuple[float, int, Path]]:
+    """Return when each run file of a folder was changed, its size and its path: oldest first."""
+    found = []
+    for path in folder.glob("*.jsonl"):
+        with suppress(OSError):  # another program has removed it meanwhile
+            stat = path.stat()
+            found.append((stat.st_mtime, stat.st_size, path))
+    return sorted(found)
 
 
 def sync_folder(folder: Path) -> None:

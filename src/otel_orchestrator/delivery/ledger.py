@@ -29,6 +29,9 @@ except ImportError:  # Windows: two processes may send a batch twice, which read
 
 SUFFIX: Final = ".sent"
 _LONGEST: Final = 64 * 2**10
+_OF_METRICS: Final = " (metrics)"
+_ENDED_SPAN: Final = b'"endTimeUnixNano":"'  # in a text, its quotes would be escaped
+_UNSENT_METRICS: Final = b'"unsent":"metrics"'
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,7 +84,7 @@ class Ledger:
             data = "".join(_line(to, has) for to, has in self._all.items()).encode()
             if os.write(descriptor, data) == len(data):
                 short.replace(self._path)
-                os.dup2(descriptor, self._descriptor)
+                os.dup2(descriptor, self._descriptor, inheritable=False)
             else:
                 short.unlink()
         finally:
@@ -105,7 +108,7 @@ def open_ledger(run_file: Path, patience_s: float = 0.5) -> Iterator[Ledger]:
     try:
         yield Ledger(path, descriptor)
     finally:
-        os.close(descriptor)
+        _unlock_and_close(descriptor)
 
 
 def _open_locked(path: Path, patience_s: float) -> int:
@@ -120,7 +123,7 @@ def _open_locked(path: Path, patience_s: float) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # a shorter one has taken its place meanwhile
+        _unlock_and_close(descriptor)  # a shorter one has taken its place meanwhile
 
 
 def _lock(descriptor: int, patience_s: float) -> None:
@@ -133,6 +136,13 @@ def _lock(descriptor: int, patience_s: float) -> None:
             if time.monotonic() >= until:
                 raise
             time.sleep(0.01)
+
+
+def _unlock_and_close(descriptor: int) -> None:
+    # Closing alone would leave it locked as long as a child that was forked meanwhile lives.
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def path_of(run_file: Path) -> Path:
@@ -148,6 +158,31 @@ def owed_to(run_file: Path) -> dict[str, int]:
         return {}
     owed = {endpoint: size - sent.bytes for endpoint, sent in _parse(content).items()}
     return {endpoint: count for endpoint, count in owed.items() if count > 0}
+
+
+def metrics_of(endpoint: str) -> str:
+    """Return the name that ledgers have for an endpoint's metrics."""
+    return f"{endpoint}{_OF_METRICS}"
+
+
+def is_of_metrics(name: str) -> bool:
+    """Return whether a ledger's name for an endpoint is that of its metrics."""
+    return name.endswith(_OF_METRICS)
+
+
+def count_owed(run_file: Path, name: str) -> int:
+    """Count what an endpoint does not have of a run file: ended spans, or exports of metrics.
+
+    By what their lines hold: reading them would take long. 0 if the file cannot be read.
+    """
+    marker = _UNSENT_METRICS if is_of_metrics(name) else _ENDED_SPAN
+    try:
+        start = _parse(path_of(run_file).read_bytes()).get(name, Sent()).bytes
+        with run_file.open("rb") as file:
+            file.seek(start)
+            return sum(line.count(marker) for line in file)
+    except OSError:
+        return 0
 
 
 def _content(descriptor: int) -> bytes:

@@ -7,6 +7,7 @@ Collector that adds deltas up drops what comes late.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,17 +17,11 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 
 from .._guard import guarded, log_once_a_minute, logger
 from . import answers
-from .ledger import Ledger, Sent, open_ledger, owed_to
+from .ledger import Ledger, Sent, metrics_of, open_ledger, owed_to
 from .sending import NOTHING, NotServedError, UnreachableError
 from .stored_metrics import read_metrics
 
 _EMPTY: Final = MetricsData([])
-_SUFFIX: Final = " (metrics)"
-
-
-def metrics_of(endpoint: str) -> str:
-    """Return the name that ledgers have for an endpoint's metrics."""
-    return f"{endpoint}{_SUFFIX}"
 
 
 class StoringMetricExporter(MetricExporter):
@@ -54,13 +49,20 @@ class StoringMetricExporter(MetricExporter):
             preferred_aggregation=inner._preferred_aggregation,
         )
         self._inner = inner
+        self._endpoint = endpoint
         self._name = metrics_of(endpoint)
         self._folder = folder
         self._store = store
         self._is_ending = is_ending
-        self._owed: set[Path] | None = None  # run files; None before the first look
         self._is_down = False
         self._is_served = True
+        self._start()
+        os.register_at_fork(after_in_child=self._start)
+
+    def _start(self) -> None:
+        # In a forked child as well: what the parent has kept or is sending, the parent sends.
+        self._owed: set[Path] | None = None  # run files; None before the first look
+        self._kept_from: dict[Path, int] = {}  # where what is kept in a file begins
         self._in_flight: MetricsData | None = None
 
     def export(
@@ -95,7 +97,7 @@ class StoringMetricExporter(MetricExporter):
                 "%s takes no metrics at all: none are sent there. Set"
                 " OTEL_EXPORTER_OTLP_METRICS_ENDPOINT to where they are to go, or"
                 " OTEL_METRICS_EXPORTER=none",
-                self._name.removesuffix(_SUFFIX),
+                self._endpoint,
             )
         self._is_served = False
 
@@ -116,30 +118,51 @@ class StoringMetricExporter(MetricExporter):
         return False
 
     def _note_debt(self, run_file: Path, size: int) -> None:
+        # Whoever sends the file's spans may hold its ledger now: then it is noted the next time.
+        first = self._kept_from.setdefault(run_file, size)
         with suppress(OSError), open_ledger(run_file) as ledger:
             if ledger.sent_to(self._name) is None:
-                ledger.note(self._name, Sent(size))
+                ledger.note(self._name, Sent(first))
 
     def _send_stored(self, run_files: set[Path]) -> None:
         with guarded("sending stored metrics"):
             try:
                 for run_file in sorted(run_files, key=_changed):
-                    with suppress(BlockingIOError), open_ledger(run_file) as ledger:
-                        send_stored_metrics(ledger, run_file, self._name, self._send)
-                        run_files.discard(run_file)
+                    self._send_file(run_file, run_files)
                 self._is_down = False
             except NotServedError:
                 self._say_not_served()
             except UnreachableError:
                 self._is_down = True
-            except OSError as error:
-                run_files.clear()
-                log_once_a_minute(
-                    "stored metrics", "stored metrics cannot be read: %s", error.strerror
-                )
+
+    def _send_file(self, run_file: Path, owed: set[Path]) -> None:
+        start = Sent(self._kept_from.get(run_file, 0))
+        try:
+            if run_file.exists():  # or opening its ledger would leave one without a run file
+                with open_ledger(run_file) as ledger:
+                    send_stored_metrics(ledger, run_file, self._name, self._send, start)
+            owed.discard(run_file)
+        except BlockingIOError:
+            return  # somebody else is sending it; what is left is for the next time
+        except OSError as error:
+            owed.discard(run_file)
+            log_once_a_minute(
+                "stored metrics",
+                "the metrics that are kept in %s cannot be read: %s",
+                run_file.name,
+                error.strerror,
+            )
 
     def _send(self, metrics_data: MetricsData) -> int:
-        return export_metrics(self._inner, metrics_data)
+        refused = export_metrics(self._inner, metrics_data)
+        if refused or (points := answers.rejected()):
+            log_once_a_minute(
+                "metrics refused",
+                "%s refuses %s for good",
+                self._endpoint,
+                "an export of metrics" if refused else f"{points} points of an export of metrics",
+            )
+        return refused
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Flush the exporter."""
@@ -153,15 +176,26 @@ class StoringMetricExporter(MetricExporter):
 
 
 def send_stored_metrics(
-    ledger: Ledger, run_file: Path, name: str, send: Callable[[MetricsData], int]
+    ledger: Ledger,
+    run_file: Path,
+    name: str,
+    send: Callable[[MetricsData], int],
+    start: Sent = NOTHING,
 ) -> Sent:
     """Send the metrics that are kept in a run file, and note each that is taken.
+
+    Args:
+        ledger: the run file's, open.
+        run_file: what to send.
+        name: under which the ledger knows the endpoint's metrics.
+        send: sends; returns how many exports were refused.
+        start: where what is kept begins, if the ledger does not say what was taken.
 
     Raises:
         UnreachableError: the endpoint takes nothing; what it took before is noted.
         OSError: the file cannot be read.
     """
-    sent = ledger.sent_to(name) or NOTHING
+    sent = ledger.sent_to(name) or start
     end = run_file.stat().st_size
     while (found := read_metrics(run_file, sent.bytes, end)) is not None:
         at, data = found

@@ -11,16 +11,15 @@ own encoder; the first line also carries `{"runFile": {"version": 1}}`, which OT
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
@@ -30,28 +29,26 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from .._guard import guarded, log_once_a_minute, logger, note_thread
-from ..alive import SignOfLife, writer_of
+from ..alive import SignOfLife
 from ..clock import StepWatch
 from ..errors import RunFileError
-from ..private import open_file
 from ..queue.gauges import QueueChange
-from ..run_folder import make_run_folder, sync_folder
+from ..run_folder import make_run_folder
 from ..runs import names_a_file
 from ..semconv import Attr
 from . import clean
+from .appending import VERSION, Line, RunFiles, line_of
 from .closing import close_dead, ended_open
-from .ledger import path_of as ledger_of
 from .queue_points import encode_queue
 from .sender import Sender
-from .stored import Batch
 from .stored_metrics import UNSENT
-
-VERSION: Final = 1
 
 _FLUSH_EVERY_S: Final = 0.5
 _FLUSH_AT: Final = 2_000
 _QUEUED_AT_MOST: Final = 100_000
+_OPEN_AT_MOST: Final = 20_000  # some instrumentations start spans that they never end
 _SPANS_PER_LINE: Final = 500
+_LINE_BYTES: Final = 2**20
 _SHUTDOWN_MS: Final = 5_000
 
 
@@ -83,9 +80,15 @@ class RunFileProcessor(SpanProcessor):
     ) -> None:
         self.folder = folder
         self._resource = resource
-        self._max_file_bytes = max_file_bytes
-        self._keep_runs, self._keep_bytes = keep_runs, keep_bytes
-        self._fsync = fsync
+        self._new_files = partial(
+            RunFiles,
+            folder,
+            max_file_bytes=max_file_bytes,
+            keep_runs=keep_runs,
+            keep_bytes=keep_bytes,
+            fsync=fsync,
+            sender=sender,
+        )
         self._sender = sender
         self._of_parent: frozenset[int] = frozenset()
         make_run_folder(folder)
@@ -104,7 +107,7 @@ class RunFileProcessor(SpanProcessor):
         self._queue: deque[ReadableSpan | QueueChange] = deque()
         self._open: dict[int, Span] = {}
         self._noted: dict[int, str] = {}  # the file of each open span's start note
-        self._full: set[str] = set()
+        self._files = self._new_files()
         self._process_file = f"process-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
         self._sign = SignOfLife(self.folder, self._process_file)
         self._starting = threading.Lock()
@@ -121,8 +124,13 @@ class RunFileProcessor(SpanProcessor):
             if self._thread is None:
                 self._start_thread()
             context = span.get_span_context()
-            if context is not None and context.trace_flags.sampled:
+            if context is None or not context.trace_flags.sampled:
+                return
+            if len(self._open) < _OPEN_AT_MOST:
                 self._open[context.span_id] = span
+            else:
+                why = "more spans are open than are noted: what is open is not shown of the others"
+                log_once_a_minute(why, "%s (%d are)", why, _OPEN_AT_MOST)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue an ended span for the next flush."""
@@ -140,22 +148,28 @@ class RunFileProcessor(SpanProcessor):
 
     def _put(self, item: ReadableSpan | QueueChange) -> None:
         if self._stopped:
-            self._drop(1, "they ended after shutdown()")
-            return
-        if len(self._queue) >= _QUEUED_AT_MOST:
-            self._drop(1, "more spans end than the disk takes")
-            return
-        self._queue.append(item)
-        if len(self._queue) >= _FLUSH_AT:
-            self._wake.set()
+            self._drop_item(item, "they ended after shutdown()")
+        elif len(self._queue) >= _QUEUED_AT_MOST:
+            self._drop_item(item, "more spans end than the disk takes")
+        else:
+            self._queue.append(item)
+            if len(self._queue) >= _FLUSH_AT:
+                self._wake.set()
+
+    def _drop_item(self, item: ReadableSpan | QueueChange, why: str) -> None:
+        if not isinstance(item, QueueChange):
+            self._drop(1, why)
+            if item.context is not None:
+                self._noted.pop(item.context.span_id, None)  # it is not open any more
 
     def _start_thread(self) -> None:
         with self._starting:  # not the lock that a slow disk may hold: the program waits for this
             if self._thread is None and not self._stopped:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="otel-orchestrator-run-file", daemon=True
                 )
-                self._thread.start()
+                thread.start()  # may fail: then the next span tries again
+                self._thread = thread
 
     def keep_metrics(self, data: MetricsData, before: Callable[[Path, int], None]) -> Path | None:
         """Write metrics that an endpoint did not take to the file of the process, at once.
@@ -167,11 +181,15 @@ class RunFileProcessor(SpanProcessor):
         Returns:
             The file; None if it cannot be written.
         """
-        path = self.folder / f"{self._process_file}.jsonl"
+        path = self._files.path_of(self._process_file)
         line = {"runFile": {"version": VERSION, "unsent": UNSENT}, **encode_metrics(data).to_dict()}
-        with self._flushing:
+        if not self._flushing.acquire(timeout=_SHUTDOWN_MS / 1000):
+            return None
+        try:
             before(path, path.stat().st_size if path.exists() else 0)
-            return path if self._write(self._process_file, [_Line(line, ())]) else None
+            return path if self._write(self._process_file, [line_of(line)]) else None
+        finally:
+            self._flushing.release()
 
     # --- the writer ---
 
@@ -198,15 +216,16 @@ class RunFileProcessor(SpanProcessor):
                 self._flushing.release()
         return True
 
-    def shutdown(self) -> None:
+    def shutdown(self, timeout_millis: int = _SHUTDOWN_MS) -> None:
         """Write everything, end what is open, and stop; later spans are dropped and counted."""
         if self._stopped:
             return
-        self.force_flush(_SHUTDOWN_MS)
+        until = time.monotonic() + timeout_millis / 1000
+        self.force_flush(timeout_millis)
         left_open = dict(self._open)
         self._stopped = True
         self._wake.set()
-        if self._flushing.acquire(timeout=_SHUTDOWN_MS / 1000):
+        if self._flushing.acquire(timeout=max(0.0, until - time.monotonic())):
             try:
                 with guarded("ending the run files"):
                     self._end_open(left_open)
@@ -284,17 +303,31 @@ class RunFileProcessor(SpanProcessor):
 
     def _lines(
         self, spans: Sequence[ReadableSpan], changes: Sequence[QueueChange]
-    ) -> Iterator[_Line]:
+    ) -> Iterator[Line]:
         for i in range(0, len(spans), _SPANS_PER_LINE):
-            group = clean.spans(spans[i : i + _SPANS_PER_LINE])
-            ended = [span for span in group if span.end_time]
-            try:
-                yield _Line(encode_spans(group).to_dict(), ended)
-            except Exception as error:
-                self._drop(len(ended), f"they cannot be encoded ({error})")
+            group = spans[i : i + _SPANS_PER_LINE]
+            kept = clean.spans(group)
+            self._drop(
+                _ended(group) - _ended(kept), "their attributes cannot be cleaned of secrets"
+            )
+            yield from self._span_lines(kept)
         if changes:
             with guarded("writing the task queue's changes"):
-                yield _Line(encode_queue(changes, self._resource), ())
+                yield line_of(encode_queue(changes, self._resource))
+
+    def _span_lines(self, spans: Sequence[ReadableSpan]) -> Iterator[Line]:
+        ended = [span for span in spans if span.end_time]
+        try:
+            line = line_of(encode_spans(spans).to_dict(), ended)
+        except Exception as error:
+            self._drop(len(ended), f"they cannot be encoded ({type(error).__name__})")
+            return
+        if len(line.data) <= _LINE_BYTES or len(spans) == 1:
+            yield line
+        else:  # a line is sent as a whole
+            middle = len(spans) // 2
+            yield from self._span_lines(spans[:middle])
+            yield from self._span_lines(spans[middle:])
 
     def _to_note(self) -> list[ReadableSpan]:
         unnoted = [s for span_id, s in list(self._open.items()) if span_id not in self._noted]
@@ -306,92 +339,25 @@ class RunFileProcessor(SpanProcessor):
         run_id = (span.attributes or {}).get(Attr.RUN_ID)
         return run_id if isinstance(run_id, str) and names_a_file(run_id) else self._process_file
 
-    def _write(self, name: str, lines: Sequence[_Line]) -> bool:
-        path = self.folder / f"{name}.jsonl"
-        why = f"{path.name} is full" if name in self._full else None
-        if why is None and lines:
-            try:
-                descriptor = open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-                try:
-                    why = self._append(descriptor, path, lines)
-                finally:
-                    os.close(descriptor)
-            except OSError as error:
-                why = f"{path.name} cannot be written: {error.strerror}"
+    def _write(self, name: str, lines: Sequence[Line]) -> bool:
+        why = self._files.append(name, lines) if lines else None
         spans = [span for line in lines for span in line.ended]
         if why is None:
             self.written += len(spans)
         else:
-            self._drop(len(spans), why)
+            self._drop(len(spans), why, f"{name}.jsonl ")
             if self._sender is not None:
                 self._sender.not_written(spans)
         return why is None
 
-    def _append(self, descriptor: int, path: Path, lines: Sequence[_Line]) -> str | None:
-        """Append lines and tell the sender; return why they could not be."""
-        size = os.fstat(descriptor).st_size
-        if size == 0:
-            lines[0].content.setdefault("runFile", {"version": VERSION})
-            self._prune(keep=path)
-        encoded = [json.dumps(o.content, separators=(",", ":")).encode() + b"\n" for o in lines]
-        if size + sum(map(len, encoded)) > self._max_file_bytes:
-            self._full.add(path.stem)
-            os.write(descriptor, b'{"resourceSpans":[],"runFile":{"version":1,"full":true}}\n')
-            return f"{path.name} is full"
-        if size and _last_byte(descriptor) != b"\n":
-            encoded[0] = b"\n" + encoded[0]  # a process was killed while it wrote here
-        data = b"".join(encoded)
-        if self._sender is not None:
-            self._sender.will_be_written(path)
-        written = os.write(descriptor, data)
-        if written < len(data):  # a disk that filled up: do not leave half a line behind
-            if os.fstat(descriptor).st_size == size + written:  # nobody else has written since
-                os.ftruncate(descriptor, size)
-            return "the disk is full"
-        if self._fsync:
-            os.fsync(descriptor)
-            if size == 0:
-                sync_folder(self.folder)
-        if self._sender is not None:
-            # Others may append to this file as well: only now is it known where this went.
-            end = os.lseek(descriptor, 0, os.SEEK_CUR) - len(data)
-            for line, content in zip(lines, encoded, strict=True):
-                start, end = end, end + len(content)
-                self._sender.written(path, Batch(start, end, line.ended))
-        return None
-
-    def _drop(self, count: int, why: str) -> None:
+    def _drop(self, count: int, why: str, where: str = "") -> None:
         if count:
             self.dropped += count
+            # Of a hundred files that are full, one line says so.
             log_once_a_minute(
-                why, "spans are lost to the run file: %s (%d so far)", why, self.dropped
+                why, "spans are lost to the run file: %s%s (%d so far)", where, why, self.dropped
             )
 
-    def _prune(self, keep: Path) -> None:
-        files = sorted(
-            ((p.stat().st_mtime, p.stat().st_size, p) for p in self.folder.glob("*.jsonl")),
-            reverse=True,
-        )
-        total = 0
-        for position, (_, size, path) in enumerate(files):
-            total += size
-            if path != keep and (position >= self._keep_runs or total > self._keep_bytes):
-                if (writer := writer_of(path)) is not None and writer.is_alive:
-                    continue  # a run that has been quiet for long, and goes on
-                if self._sender is not None:
-                    self._sender.removed(path)
-                path.unlink(missing_ok=True)
-                ledger_of(path).unlink(missing_ok=True)
 
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A line to write, and the spans of it that are to be sent: those that ended."""
-
-    content: dict[str, Any]
-    ended: Sequence[ReadableSpan]
-
-
-def _last_byte(descriptor: int) -> bytes:
-    os.lseek(descriptor, -1, os.SEEK_END)
-    return os.read(descriptor, 1)
+def _ended(spans: Sequence[ReadableSpan]) -> int:
+    return sum(1 for span in spans if span.end_time)

@@ -7,11 +7,13 @@ there: the next process with the same folder and endpoint sends it, or `otel-orc
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,16 +22,19 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from .._guard import guarded, log_once_a_minute, note_thread
+from ..run_folder import run_files
 from . import clean
 from .closing import close_dead
 from .ledger import Sent, open_ledger, owed_to
 from .pending import pending
-from .sending import NOTHING, UnreachableError, count_unsent, export, send_stored
-from .stored import SPANS_AT_ONCE, Batch
+from .sending import NOTHING, UnreachableError, export, send_stored
+from .stored import BYTES_AT_ONCE, SPANS_AT_ONCE, Batch
 
 _HELD_AT_MOST: Final = 10_000  # spans in memory; more are read from the files again
+_COUNTED_APART: Final = 1_000
 _SOONEST_S: Final = 1.0
 _LATEST_S: Final = 30.0
+_AT_THE_END_S: Final = 0.01
 _LAST_WORDS_S: Final = 30.0  # for a caller of `shutdown` that sets no bound of its own
 
 
@@ -39,15 +44,31 @@ class _Owed:
 
     Attributes:
         end: the bytes that are written.
-        spans: how many spans of this process are not sent yet.
+        own: what this process wrote that is not sent: how many spans, and up to which offset.
         sent: what the endpoint is known to have.
         held: what is still in memory, in order.
     """
 
     end: int
-    spans: int = 0
+    own: deque[tuple[int, int]] = field(default_factory=deque)
     sent: Sent = NOTHING
     held: deque[Batch] = field(default_factory=deque)
+
+    def wrote(self, end: int, spans: int) -> None:
+        self.end = max(self.end, end)
+        if len(self.own) >= _COUNTED_APART:  # coarser: they count until the last of them is sent
+            spans += self.own.pop()[1]
+        self.own.append((end, spans))
+
+    def has_sent(self, sent: Sent) -> None:
+        self.sent = sent
+        while self.own and self.own[0][0] <= sent.bytes:
+            self.own.popleft()
+
+    @property
+    def spans(self) -> int:
+        """How many spans of this process are not sent."""
+        return sum(spans for _, spans in self.own)
 
 
 class Sender(SpanProcessor):
@@ -91,6 +112,7 @@ class Sender(SpanProcessor):
         self._dropped = 0
         self._wake = threading.Event()
         self._is_stopping = False
+        self._gives_up_at = math.inf
         self._is_behind = False  # there is more to send, so try again soon
         self._is_down = False  # the endpoint took nothing at the last try
         self._is_idle = threading.Event()
@@ -110,8 +132,7 @@ class Sender(SpanProcessor):
             owed = self._owed.get(run_file)
             if owed is None:
                 owed = self._owed[run_file] = _Owed(batch.end)
-            owed.end = max(owed.end, batch.end)
-            owed.spans += len(batch.spans)
+            owed.wrote(batch.end, len(batch.spans))
             if self._held + len(batch.spans) <= _HELD_AT_MOST:
                 owed.held.append(batch)
                 self._held += len(batch.spans)
@@ -153,30 +174,20 @@ class Sender(SpanProcessor):
             self._endpoint,
         )
 
-    def removed(self, run_file: Path) -> None:
-        """Count what is lost with a run file that has to make room for newer ones."""
-        if owed_to(run_file).get(self._endpoint):
-            lost = count_unsent(run_file, self._endpoint)
-            self._dropped += lost
-            log_once_a_minute(
-                "removed before it was sent",
-                "%s was removed before %s took all of it, %d spans: more runs than"
-                " configure(keep_runs=...) allows are waiting; %d spans are lost so far",
-                run_file.name,
-                self._endpoint,
-                lost,
-                self._dropped,
-            )
+    def removed(self, run_file: Path, owed: Mapping[str, int]) -> None:
+        """Forget a run file that made room for newer ones, and count what is lost with it."""
         with self._lock:
+            self._dropped += owed.get(self._endpoint, 0)
             self._forget(run_file)
 
     def _go(self) -> None:
         self._is_idle.clear()  # set again once all is sent
         if self._thread is None and not self._is_stopping:
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._run, name="otel-orchestrator-sender", daemon=True
             )
-            self._thread.start()
+            thread.start()  # may fail: then the next one tries again
+            self._thread = thread
         if not self._is_down:
             self._wake.set()
 
@@ -193,6 +204,7 @@ class Sender(SpanProcessor):
 
     def shutdown(self) -> None:
         """Send what is left, unless the endpoint did not answer a moment ago."""
+        self._gives_up_at = time.monotonic() + _LAST_WORDS_S
         self._is_stopping = True
         self._wake.set()
         if self._thread is not None:
@@ -201,7 +213,12 @@ class Sender(SpanProcessor):
     def unsent(self) -> int:
         """Return how many spans of this process are not sent."""
         with self._lock:
-            return sum(owed.spans for owed in self._owed.values())
+            return len(self._unstored) + sum(owed.spans for owed in self._owed.values())
+
+    @property
+    def dropped(self) -> int:
+        """How many spans will never be sent: neither a run file nor the endpoint took them."""
+        return self._dropped
 
     # --- the thread ---
 
@@ -211,14 +228,17 @@ class Sender(SpanProcessor):
         self._take_over()
         pause_s = _SOONEST_S
         while not (self._is_stopping and self._is_idle.is_set()):
-            self._wake.wait(random.uniform(pause_s / 2, pause_s) if self._is_behind else None)
-            if self._is_stopping and self._is_down:
+            tries_again = self._is_behind or self._is_down
+            self._wake.wait(random.uniform(pause_s / 2, pause_s) if tries_again else None)
+            if self._is_stopping and (self._is_down or time.monotonic() > self._gives_up_at):
                 break  # all is in the files, and nobody wants to wait for a dead endpoint at exit
             if not self._is_stopping:
                 self._wake.clear()
             with guarded("sending run files"):
                 self._send_all(exporter)
                 note_thread("sender")
+            if self._is_stopping and self._is_behind and not self._is_down:
+                time.sleep(_AT_THE_END_S)  # somebody else may be sending a file, for a moment
             pause_s = min(_LATEST_S, 2 * pause_s) if self._is_down else _SOONEST_S
         exporter.shutdown()
         with self._lock:
@@ -227,11 +247,10 @@ class Sender(SpanProcessor):
     def _take_over(self) -> None:
         close_dead(self._folder)
         with guarded("looking for what earlier programs could not send"):
-            files = sorted((p.stat().st_mtime, p) for p in self._folder.glob("*.jsonl"))
-            for _, path in files:
+            for _, size, path in run_files(self._folder):
                 if owed_to(path).get(self._endpoint):
                     with self._lock:
-                        self._owed.setdefault(path, _Owed(path.stat().st_size))
+                        self._owed.setdefault(path, _Owed(size))
 
     def _send_all(self, exporter: SpanExporter) -> None:
         with self._lock:
@@ -258,7 +277,8 @@ class Sender(SpanProcessor):
                 count = min(SPANS_AT_ONCE, len(self._unstored))
                 spans = [self._unstored.popleft() for _ in range(count)]
             try:
-                export(exporter, spans)
+                if refused := export(exporter, spans):
+                    self._say_refused(refused, "those that are in no run file")
             except UnreachableError:
                 with self._lock:
                     self._unstored.extendleft(reversed(spans))
@@ -272,16 +292,11 @@ class Sender(SpanProcessor):
                 return
             end = owed.end
 
-        def progress(sent: Sent, spans: int) -> None:
+        def progress(sent: Sent, _: int) -> None:
             if sent.refused > owed.sent.refused:
-                log_once_a_minute(
-                    "spans refused",
-                    "%s refuses %d spans of %s for good",
-                    self._endpoint,
-                    sent.refused,
-                    run_file.name,
-                )
-            owed.sent, owed.spans = sent, max(0, owed.spans - spans)
+                self._say_refused(sent.refused, run_file.name)
+            with self._lock:
+                owed.has_sent(sent)
 
         try:
             with open_ledger(run_file) as ledger:
@@ -303,6 +318,11 @@ class Sender(SpanProcessor):
         with self._lock:
             if owed.end == end:
                 self._forget(run_file)
+
+    def _say_refused(self, count: int, what: str) -> None:
+        log_once_a_minute(
+            "spans refused", "%s refuses %d spans of %s for good", self._endpoint, count, what
+        )
 
     def _send_without_file(
         self, exporter: SpanExporter, run_file: Path, owed: _Owed, error: OSError
@@ -327,10 +347,13 @@ class Sender(SpanProcessor):
             while owed.held and owed.held[0].start < start:
                 self._held -= len(owed.held.popleft().spans)
             end, spans = start, list[ReadableSpan]()
-            while owed.held and owed.held[0].start == end and len(spans) < SPANS_AT_ONCE:
-                batch = owed.held.popleft()
+            while owed.held and owed.held[0].start == end:
+                batch = owed.held[0]
+                count, size = len(spans) + len(batch.spans), batch.end - start
+                if spans and (count > SPANS_AT_ONCE or size > BYTES_AT_ONCE):
+                    break
                 end = batch.end
-                spans.extend(batch.spans)
+                spans.extend(owed.held.popleft().spans)
             self._held -= len(spans)
         return Batch(start, end, spans) if end > start else None
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from . import answers
-from .ledger import Ledger, Sent, open_ledger
+from .ledger import Ledger, Sent
 from .stored import Batch, read_batch
 
 NOTHING: Final = Sent()
@@ -94,17 +94,6 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
         return 0 if _is_taken(exporter, spans) else 1
     middle = len(spans) // 2
     return export(exporter, spans[:middle]) + export(exporter, spans[middle:])
-
-
-def count_unsent(run_file: Path, endpoint: str) -> int:
-    """Return how many spans of a run file an endpoint does not have; 0 if it cannot be read."""
-    count = 0
-    with suppress(OSError), open_ledger(run_file, patience_s=0) as ledger:
-        start = (ledger.sent_to(endpoint) or NOTHING).bytes
-        end = run_file.stat().st_size
-        while (batch := read_batch(run_file, start, end)) is not None:
-            count, start = count + len(batch.spans), batch.end
-    return count
 
 
 _UNTRACED: Final = context_api._SUPPRESS_INSTRUMENTATION_KEY

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..errors import OrchestratorError
 from .closing import close_dead
-from .ledger import Ledger, Sent, open_ledger, owed_to
-from .metric_exporter import export_metrics, metrics_of, send_stored_metrics
+from .ledger import Ledger, Sent, metrics_of, open_ledger, owed_to
+from .metric_exporter import export_metrics, send_stored_metrics
 from .otlp import Signal, metric_exporter, span_exporter, split_services_from
 from .sending import NOTHING, NotServedError, UnreachableError, send_stored
 

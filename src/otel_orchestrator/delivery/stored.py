@@ -21,7 +21,8 @@ from opentelemetry.trace.span import TraceState
 
 SPANS_AT_ONCE: Final = 512
 """As many as OpenTelemetry's own batches have at most."""
-_BYTES_AT_ONCE: Final = 2 * 2**20  # a Collector takes 4 MiB over gRPC, and protobuf is smaller
+BYTES_AT_ONCE: Final = 2 * 2**20
+"""A Collector takes 4 MiB over gRPC, and protobuf is smaller than JSON."""
 _REMOTE: Final = 0x200  # SpanFlags, https://opentelemetry.io/docs/specs/otlp/
 
 _T = TypeVar("_T")
@@ -52,22 +53,29 @@ def read_batch(run_file: Path, start: int, end: int) -> Batch | None:
     at = start
     with run_file.open("rb") as file:
         file.seek(start)
-        while at < end and len(spans) < SPANS_AT_ONCE and at - start < _BYTES_AT_ONCE:
+        while at < end:
             line = file.readline(end - at)
             if not line.endswith(b"\n"):
                 break
+            found = _spans_in(line)
+            if spans and (
+                len(spans) + len(found) > SPANS_AT_ONCE or at + len(line) - start > BYTES_AT_ONCE
+            ):
+                break
             at += len(line)
-            spans.extend(_spans_in(line))
+            spans.extend(found)
     return Batch(start, at, spans) if at > start else None
 
 
-def _spans_in(line: bytes) -> Iterator[ReadableSpan]:
+def _spans_in(line: bytes) -> list[ReadableSpan]:
     try:
-        document = json.loads(line)
-        blocks = otlp.TracesData.from_dict(document).resource_spans
+        return list(_decoded(line))
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return
-    for block in blocks:
+        return []
+
+
+def _decoded(line: bytes) -> Iterator[ReadableSpan]:
+    for block in otlp.TracesData.from_dict(json.loads(line)).resource_spans:
         resource = resource_of(block.resource, block.schema_url)
         for group in block.scope_spans:
             scope = scope_of(group.scope, group.schema_url)
