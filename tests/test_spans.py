@@ -209,21 +209,31 @@ def test_send_and_throw_reach_the_generator_and_its_return_value_comes_back(
     assert tree(exported.get_finished_spans()) == "outer"
 
 
-def test_asend_and_athrow_reach_the_async_generator(exported: InMemorySpanExporter) -> None:
+@pytest.mark.parametrize("begin", [begin, lambda: None], ids=["traced", "left alone"])
+def test_asend_athrow_and_aclose_reach_the_async_generator_at_once(
+    exported: InMemorySpanExporter, begin: Callable[[], spans.Operation | None]
+) -> None:
+    cleaned_up = []
+
     async def work() -> Any:
         try:
             got = yield "a"
             yield got
         except KeyError:
             yield "caught"
+        finally:
+            cleaned_up.append(True)
 
     async def drive() -> list[Any]:
         generator: Any = wrap(work, begin)()
-        return [
+        got = [
             await anext(generator),
             await generator.asend("sent"),
             await generator.athrow(KeyError()),
         ]
+        await generator.aclose()
+        assert cleaned_up == [True]
+        return got
 
     assert asyncio.run(drive()) == ["a", "sent", "caught"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 from .._guard import guarded
@@ -76,9 +77,9 @@ def begun(
 
 
 def _show(
-    observe: Callable[[Operation, Any], None] | None, operation: Operation, value: Any
+    observe: Callable[[Operation, Any], None] | None, operation: Operation | None, value: Any
 ) -> None:
-    if observe is None:
+    if observe is None or operation is None:
         return
     with guarded("reading a result"):
         observe(operation, value)
@@ -131,12 +132,10 @@ def _async_generator(
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         generator = function(*args, **kwargs)
         operation = begun(begin, args, kwargs)
-        if operation is None:
-            async for item in generator:
-                yield item
-            return
+        # One that is left alone is driven as well: `async for` would keep sends, throws and the
+        # close from it.
+        inside = nullcontext() if operation is None else Inside(operation.context)
         action, argument = generator.asend, None
-        inside = Inside(operation.context)
         try:
             while True:
                 with inside:
@@ -155,8 +154,10 @@ def _async_generator(
                 except BaseException as thrown:
                     action, argument = generator.athrow, thrown
         except BaseException as error:
-            operation.fail(error)
+            if operation is not None:
+                operation.fail(error)
             raise
-        operation.end()
+        if operation is not None:
+            operation.end()
 
     return wrapper
