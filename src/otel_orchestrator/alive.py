@@ -39,6 +39,7 @@ class SignOfLife:
         # Containers that share a folder may all have this pid, and may start in one second.
         self.path = folder / f"{name}-{os.urandom(4).hex()}{_SUFFIX}"
         self._descriptor: int | None = None
+        self._made: os.stat_result | None = None
         self._said: frozenset[str] = frozenset()
 
     def say(self, run_files: Collection[str]) -> None:
@@ -48,9 +49,9 @@ class SignOfLife:
             OSError: it cannot be said: then nobody must see a span of it as open.
         """
         names = frozenset(run_files)
-        if names == self._said and (not names or self._touched()):
+        if names == self._said and (not names or (self._is_open() and self._touched())):
             return
-        if self._descriptor is None or not self.path.exists():
+        if not self._is_open() or not self.path.exists():
             self._make()
         assert self._descriptor is not None
         data = "".join(f"{name}\n" for name in sorted(names)).encode()
@@ -81,13 +82,22 @@ class SignOfLife:
         except OSError:
             os.close(descriptor)
             raise
-        self._descriptor = descriptor
+        self._descriptor, self._made = descriptor, os.fstat(descriptor)
+
+    def _is_open(self) -> bool:
+        # A program that closes every descriptor (a daemon does) may have a file of its own there.
+        if self._descriptor is None or self._made is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._made)
+        except OSError:
+            return False
 
     def leave_to_parent(self) -> None:
         """Close what a forked child has inherited: the parent alone is to hold the lock."""
-        descriptor, self._descriptor, self._said = self._descriptor, None, frozenset()
-        if descriptor is not None:
-            os.close(descriptor)
+        if self._descriptor is not None and self._is_open():
+            os.close(self._descriptor)
+        self._descriptor, self._said = None, frozenset()
 
     def remove(self) -> None:
         """Take it away: no span of this process is open any more."""

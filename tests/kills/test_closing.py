@@ -293,6 +293,30 @@ def test_the_kernel_takes_the_lock_of_a_killed_process_but_not_of_its_parent(
     sign.remove()
 
 
+@pytest.mark.parametrize("names", [{"r"}, {"r", "other"}], ids=["as before", "more"])
+def test_a_file_of_the_programs_own_that_got_our_descriptor_stays_as_it_is(
+    tmp_path: Path, names: set[str]
+) -> None:
+    """A daemon closes every descriptor that it finds, and opens its own."""
+    sign = SignOfLife(tmp_path, "process-1")
+    sign.say({"r"})
+    theirs = tmp_path / "theirs.txt"
+    text = b"a text that is longer than what a sign of life says"
+    theirs.write_bytes(text)
+    number = sign._descriptor
+    assert number is not None
+    os.close(number)
+    file = os.open(theirs, os.O_RDWR)
+    assert file == number
+    sign.say(names)
+    writer = writer_of(tmp_path / "r.jsonl")
+    assert writer is not None and writer.is_alive
+    sign.remove()
+    assert os.read(file, 100) == text
+    os.close(file)
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
 def test_a_file_that_cannot_be_closed_is_left_to_the_next(tmp_path: Path) -> None:
     sign = SignOfLife(tmp_path, "process-1")
     sign.say({"r"})
