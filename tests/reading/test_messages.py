@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -69,9 +70,11 @@ def test_consumers_in_a_circle_are_each_there_once() -> None:
     assert sorted(s.span_id for s, _ in forest_of([a, b, c]).walk()) == ["a", "b", "c"]
 
 
-def two_hosts(ahead: float, queues: list[float], results: list[float]) -> Run:
+def two_hosts(
+    ahead: float, queues: list[float], results: list[float], more: Sequence[Span] = ()
+) -> Run:
     """Messages that wait so long each way, while the worker's clock is ahead by so much."""
-    here, there = [RUN, structs.replace(NODE, end_ns=RUN.end_ns)], []
+    here, there = [RUN, structs.replace(NODE, end_ns=RUN.end_ns)], [*more]
     for n, waited in enumerate(queues):
         sent, taken = 10 + n, 10 + n + waited
         facts: dict[str, Any] = {Attr.SENT_HOST: "a", Attr.SENT_AGO: (taken + ahead - sent) / 1000}
@@ -104,6 +107,15 @@ def test_messages_both_ways_correct_a_clock(ahead: float) -> None:
     )
     assert RUN in run.spans, "the clock of the run's own host holds"
     assert max(run.end_of(s) for s in run.spans) == RUN.end_ns
+
+
+def test_a_span_that_is_open_yet_is_on_the_clock_of_its_own_host() -> None:
+    of: dict[str, Any] = {Attr.PENDING: "open"}
+    stand_in = span("p", "t0", "pending node w", 5015, 5015, **of)
+    run = two_hosts(5000, [1.0], [1.0], [stand_in])
+    (still_open,) = (s for s in run.spans if s.end_ns is None)
+    assert still_open.span_id == "open"
+    assert still_open.start_ns / MS - START_MS == pytest.approx(15, abs=1)
 
 
 def test_where_nothing_says_that_clocks_differ_nothing_is_changed() -> None:

@@ -50,7 +50,9 @@ class Gathering:
             self._resources.setdefault(process, resource)
             if process != next(iter(self._resources)):
                 for span in spans:
-                    self._process_of[span.trace_id, span.span_id] = process
+                    # One that stands for an open span is kept under that span's id.
+                    span_id = str(span.attributes.get(Attr.PENDING, span.span_id))
+                    self._process_of[span.trace_id, span_id] = process
 
     def add_span(self, span: Span) -> None:
         """Add a span, once however often it comes."""
