@@ -200,3 +200,19 @@ def test_runs_are_found_by_id_beginning_path_and_age(tmp_path: Path) -> None:
     for wanted, why in (("2026", "beginning of 2"), ("9", "no run 9"), ("./no.jsonl", "no file")):
         with pytest.raises(RunFileError, match=why):
             find_run(wanted, tmp_path)
+
+
+def test_a_file_that_vanishes_while_it_is_looked_up_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "run"
+    file.touch()
+
+    def is_file_and_vanishes(path: Path) -> bool:
+        path.unlink(missing_ok=True)
+        return True
+
+    monkeypatch.setattr(Path, "is_file", is_file_and_vanishes)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunFileError, match="there is no file run"):
+        find_run("run", tmp_path)

@@ -72,12 +72,14 @@ def digests_of(
 ) -> list[list[Digest]]:
     """Read every run of every group; large ones in several processes.
 
+    A run whose file has been taken away since it was found is left out.
+
     Args:
         groups: which.
         progress: called with the bytes of each source that has been read.
 
     Raises:
-        RunFileError: a run cannot be read, or holds no spans.
+        RunFileError: a run cannot be read, or holds no spans; or no run of a group is left.
     """
     sources = {name: one for group in groups for name, one in group.sources.items()}
     sizes = {name: _size(one) for name, one in sources.items()}
@@ -88,14 +90,23 @@ def digests_of(
             found[name] = digests
             if progress is not None:
                 progress(sizes[name])
-    return [
+    read_groups = [
         [*group.digests, *(digest for name in group.sources for digest in found[name])]
         for group in groups
     ]
+    if any(group.sources and not left for group, left in zip(groups, read_groups, strict=True)):
+        raise RunFileError("all runs of a side were removed meanwhile: there is nothing to compare")
+    return read_groups
 
 
 def _digests(source: Source) -> list[Digest]:
-    runs = read(source)
+    try:
+        runs = read(source)
+    except RunFileError:
+        # Programs that run meanwhile delete the oldest where there are too many.
+        if isinstance(source, RunFile) and not source.path.exists():
+            return []
+        raise
     if not all(run.spans for run in runs):
         raise RunFileError(f"{_name(source)} holds no spans: there is nothing to compare")
     return [digest_of(run) for run in runs]
@@ -109,7 +120,10 @@ def _name(source: Source) -> str:
 
 
 def _size(source: Source) -> int:
-    return 0 if isinstance(source, Wanted) else source.path.stat().st_size
+    try:
+        return 0 if isinstance(source, Wanted) else source.path.stat().st_size
+    except OSError:  # it was removed just now
+        return 0
 
 
 _Each = Callable[[Callable[[Source], list[Digest]], Sequence[Source]], Iterator[list[Digest]]]
@@ -163,6 +177,8 @@ def _label(file: RunFile) -> str | None:
                 # The first line may be another process's that works for the run.
                 if (label := resource.get(Attr.RUN_LABEL)) is not None:
                     return str(label)
+    except FileNotFoundError:  # it was removed just now
+        return None
     except OSError as error:
         raise RunFileError(f"{file.path} cannot be read: {error.strerror}") from error
     return None

@@ -81,9 +81,13 @@ def find_run(wanted: str | None, folder: Path) -> RunFile:
         path = Path(wanted)
         if path.is_dir():
             raise RunFileError(f"{wanted} is a folder. Type: --dir {wanted}")
-        if not path.is_file():
+        try:
+            about = path.stat()
+        except (OSError, ValueError):  # it may have been removed just now
+            about = None
+        if about is None or not stat.S_ISREG(about.st_mode):
             raise RunFileError(f"there is no file {wanted}")
-        return RunFile(printable(path.stem), path, path.stat().st_mtime)
+        return RunFile(printable(path.stem), path, about.st_mtime)
     runs = list_runs(folder)
     if wanted is None:
         return next((r for r in runs if r.is_of_a_run), runs[0])
