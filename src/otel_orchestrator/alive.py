@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, Literal
 
 from .private import open_file
 
@@ -131,7 +131,7 @@ def writer_of(run_file: Path, besides: Path | None = None) -> Writer | None:
     """
     found: Writer | None = None
     for path in _signs(run_file.parent):
-        with suppress(OSError), path.open("rb") as sign:
+        with suppress(OSError), _opened(path, "rb") as sign:
             if path == besides or run_file.stem not in _names_in(sign.read()):
                 continue
             seen_ns = os.fstat(sign.fileno()).st_mtime_ns
@@ -152,7 +152,7 @@ def close_left(folder: Path, close: Callable[[Path, int], None]) -> None:
             left to the next who tries.
     """
     for path in _signs(folder):
-        with suppress(OSError), path.open("r+b") as sign:
+        with suppress(OSError), _opened(path, "r+b") as sign:
             if not _can_lock(sign.fileno()):
                 continue
             seen_ns = os.fstat(sign.fileno()).st_mtime_ns
@@ -165,6 +165,16 @@ def close_left(folder: Path, close: Callable[[Path, int], None]) -> None:
                     close(run_file, seen_ns if other is None else max(seen_ns, other.seen_ns))
             if is_done:
                 path.unlink()
+
+
+@contextmanager
+def _opened(path: Path, mode: Literal["rb", "r+b"]) -> Iterator[BinaryIO]:
+    with path.open(mode) as sign:
+        try:
+            yield sign
+        finally:
+            if fcntl is not None:  # closing would leave the lock to a child that was forked now
+                fcntl.flock(sign.fileno(), fcntl.LOCK_UN)
 
 
 def _signs(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
+from otel_orchestrator import alive
 from otel_orchestrator.delivery import runfile, sender
 from otel_orchestrator.delivery.appending import Line, RunFiles
 from otel_orchestrator.delivery.ledger import Sent, count_owed, metrics_of, open_ledger
@@ -53,6 +54,35 @@ def test_a_child_that_is_forked_while_a_file_is_sent_does_not_hold_it(tmp_path: 
         os.close(writing)
         os.close(reading)
         os.waitpid(child, 0)
+
+
+def test_a_child_that_is_forked_while_a_sign_of_life_is_looked_at_is_not_its_writer(
+    tmp_path: Path,
+) -> None:
+    run_file = tmp_path / "r.jsonl"
+    run_file.write_bytes(LINE)
+    sign = tmp_path / "process-1-0.alive"
+    sign.write_text("r\n")
+    reading, writing = os.pipe()
+    children: list[int] = []
+
+    def fork(*_: object) -> None:
+        children.append(os.fork())
+        if children[-1] == 0:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+        raise OSError(28, "No space left on device")  # so that the sign stays
+
+    try:
+        alive.close_left(tmp_path, fork)
+        writer = alive.writer_of(run_file)
+        assert writer is not None
+        assert not writer.is_alive
+    finally:
+        os.close(writing)
+        os.close(reading)
+        os.waitpid(children[0], 0)
 
 
 @pytest.mark.parametrize("failing", ["stat", "unlink"])
