@@ -15,8 +15,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from typing import Any, Final
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import urlopen
 
@@ -26,6 +27,7 @@ from ..model import Run
 from ..semconv import Attr
 from .gathering import runs_in
 from .otlp import told_by
+from .printable import printable
 
 PREFIX: Final = "jaeger:"
 DEFAULT_URL: Final = "http://localhost:16686"
@@ -101,7 +103,7 @@ def runs_in_jaeger(
     Raises:
         RunFileError: Jaeger does not answer, or has no such run.
     """
-    url = wanted.url.rstrip("/")
+    url = _address(wanted.url)
     if wanted.trace_id is not None:
         documents = _get(f"{url}/api/v3/traces/{wanted.trace_id}?rawTraces=true", progress)
         runs = runs_in(map(told_by, documents))
@@ -115,6 +117,22 @@ def runs_in_jaeger(
     if not runs:
         raise RunFileError(f"{_shown(url)} has no run {wanted.word}")
     return tuple(sorted(runs.values(), key=lambda run: (run.start_ns, run.id)))
+
+
+def _address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_address = is_address and parts.username is None  # which urllib takes for a host's name
+    except ValueError:  # half an IPv6 address, a port that is no number
+        is_address = False
+    if not is_address:
+        # Nobody is to see a password.
+        raise RunFileError(
+            f"{printable(url.rpartition('@')[2])} is no address of a Jaeger."
+            " Type --jaeger-url http://HOST:16686"
+        )
+    return url.rstrip("/")
 
 
 def _search(url: str, service: str, attributes: Mapping[str, str]) -> str:
@@ -166,15 +184,20 @@ def _get(url: str, progress: Callable[[int], None] | None) -> Iterator[dict[str,
     except HTTPError as error:
         if error.code == 404:
             return
-        said = error.read(_SAID_AT_MOST).decode(errors="replace").strip()
         raise RunFileError(
-            f"{where} does not answer as Jaeger does: HTTP {error.code} {said}"
+            f"{where} does not answer as Jaeger does: HTTP {error.code} {_said_in(error)}"
         ) from error
-    except (URLError, OSError) as error:
+    except OSError as error:
         reason = getattr(error, "reason", error)
         raise RunFileError(
             f"{where} does not answer: {getattr(reason, 'strerror', None) or reason}. Which"
             " Jaeger? Type --jaeger-url http://HOST:16686"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RunFileError(f"{where} does not answer as Jaeger does: no UTF-8") from error
+    except (HTTPException, ValueError) as error:  # such as an answer that ends before its end
+        raise RunFileError(
+            f"{where} does not answer as Jaeger does: {repr(error)[:_SAID_AT_MOST]}"
         ) from error
     if progress is not None:
         progress(len(text))
@@ -189,6 +212,13 @@ def _get(url: str, progress: Callable[[int], None] | None) -> Iterator[dict[str,
             yield found if isinstance(found, dict) else {}
         while at < len(text) and text[at].isspace():
             at += 1
+
+
+def _said_in(error: HTTPError) -> str:
+    try:
+        return printable(error.read(_SAID_AT_MOST).decode(errors="replace").strip())
+    except (OSError, HTTPException):  # torn as well
+        return ""
 
 
 def _shown(url: str) -> str:
