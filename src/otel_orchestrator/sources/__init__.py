@@ -1,1 +1,1 @@
-"""Where runs are read from: run files on this machine. One decoder for all sources."""
+"""Where runs are read from: run files, exports of a Collector, Jaeger. One decoder for all."""

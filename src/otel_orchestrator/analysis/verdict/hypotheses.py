@@ -1,4 +1,4 @@
-"""The four hypotheses, each with a measure that only its own cause moves; see `verdict`."""
+"""The four hypotheses, each with a measure that only its own cause moves; see `judging`."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from ....lifecycle.spans import GAP_NS
 from .. import locks
 from ..command import OTHER, GitCommand
 from . import naming
@@ -19,7 +20,6 @@ from . import naming
 PARTS_AT_MOST: Final = 100
 """Spans within one git span; of more, the longest are kept."""
 
-_GAP_NS: Final = 1_000  # as `spans.GAP_NS`: Jaeger's critical path skips one of two that touch
 _PREFIX: Final = b'{"event":"'
 _WANTED: Final = frozenset(
     b"""start cmd_name region_enter region_leave child_start child_ready child_exit error exit
@@ -279,8 +279,8 @@ def _clipped(whole: _Node, threshold_ns: int) -> Iterator[_At]:
             end_ns = min(max(node.end_ns or parent_end_ns, start_ns), parent_end_ns)
             if node.kind == naming.REGION and end_ns - start_ns < threshold_ns:
                 continue
-            if latest_ns <= start_ns < latest_ns + _GAP_NS:
-                start_ns = min(latest_ns + _GAP_NS, end_ns)
+            if latest_ns <= start_ns < latest_ns + GAP_NS:
+                start_ns = min(latest_ns + GAP_NS, end_ns)
             latest_ns = max(latest_ns, end_ns)
             yield _At(node, parent, start_ns, end_ns)
             stack.append((node, start_ns, end_ns))
