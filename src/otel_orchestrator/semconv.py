@@ -198,7 +198,6 @@ class Attr:
     PROCESS_PID: Final = "process.pid"
     PROCESS_EXIT_CODE: Final = "process.exit.code"
     REPOSITORY_NAME: Final = "vcs.repository.name"
-    REPOSITORY_URL: Final = "vcs.repository.url.full"
     REF_HEAD_REVISION: Final = "vcs.ref.head.revision"
     """On the resource: the commit that the program's own code is at."""
     REF_HEAD_NAME: Final = "vcs.ref.head.name"

@@ -15,6 +15,7 @@ from otel_orchestrator.analysis.comparing.causes import causes_of
 from otel_orchestrator.analysis.comparing.comparison import Comparison, Row, compare
 from otel_orchestrator.analysis.comparing.digest import Digest, digest_of
 from otel_orchestrator.analysis.comparing.rules import DECLARED
+from otel_orchestrator.analysis.comparing.structure import Structure
 from otel_orchestrator.analysis.summary import summarize
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr
@@ -22,6 +23,8 @@ from otel_orchestrator.semconv import Attr
 from ..reading.generated import trees
 from ..reading.made import Task, made
 from .made import MS, START_NS, in_turns, renamed, run_of
+
+UNCHANGED = Structure((), (), (), ())
 
 
 def compared(base: list[Digest], candidate: list[Digest], **options: Any) -> Comparison:
@@ -118,7 +121,7 @@ def test_paths_match_by_names_whatever_the_ids_and_the_order() -> None:
     found = compared(groups[0][::-1], groups[1])
     assert {len(r.path or ()) for r in found.paths} == {1, 2, 3, 4}
     assert all(r.base_runs == r.candidate_runs == 5 for r in found.paths)
-    assert found.structure.is_same
+    assert found.structure == UNCHANGED
     assert told_of(found) == told_of(compared(*groups))
 
 
@@ -140,7 +143,7 @@ def test_what_comes_now_and_then_is_not_new() -> None:
     base: list[dict[str, Any]] = [{} for _ in range(5)]
     candidate = [{"names": ["retry"] if n == 0 else []} for n in range(5)]
     found = compared(*in_turns(base, candidate))
-    assert found.structure.is_same
+    assert found.structure == UNCHANGED
     assert row(found, "retry").candidate_runs == 1
 
 

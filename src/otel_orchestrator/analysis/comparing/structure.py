@@ -46,11 +46,6 @@ class Structure:
     more: tuple[PathChange, ...]
     fewer: tuple[PathChange, ...]
 
-    @property
-    def is_same(self) -> bool:
-        """Whether nothing changed."""
-        return not (self.new or self.gone or self.more or self.fewer)
-
 
 def structure_of(base: Sequence[Digest], candidate: Sequence[Digest], error: Fraction) -> Structure:
     """Compare how often each path comes; each end of an interval errs as often as told."""
