@@ -8,12 +8,14 @@ from pathlib import Path
 import otel_orchestrator
 
 SOURCE = Path(otel_orchestrator.__file__).parent
-MAY_USE_THE_SDK = {"sdk.py", "console.py", "stack_check.py", "run_totals.py"}
+MAY_USE_THE_SDK = {
+    f"{name}.py" for name in "sdk marking resource console stack_check run_totals".split()
+}
 MAY_USE_THE_SDK |= {
     f"delivery/{name}.py"
     for name in (
-        "clean closing metric_exporter otlp pending queue_points runfile sender sending stored"
-        " stored_metrics"
+        "appending clean closing metric_exporter otlp pending queue_points runfile sender sending"
+        " stored stored_metrics"
     ).split()
 }
 

@@ -322,6 +322,39 @@ def test_shutdown_is_idempotent_and_comes_by_itself_at_exit(tmp_path: Path) -> N
     assert python("print(otel.shutdown())", tmp_path).stdout == "True\n"
 
 
+def test_shutdown_keeps_its_bound_where_the_disk_does_not_answer(tmp_path: Path) -> None:
+    hole = black_hole()
+    done = python(
+        """
+        import time
+        from otel_orchestrator import sdk
+        otel.configure()
+        with otel.run("r"):
+            pass
+        sdk._configured.file._flushing.acquire()  # as a writer has it that waits for its disk
+        began = time.monotonic()
+        print(otel.shutdown(0.5))
+        print(time.monotonic() - began)
+        """,
+        tmp_path,
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{hole.getsockname()[1]}",
+        OTEL_METRICS_EXPORTER="none",
+    )
+    hole.close()
+    assert done.returncode == 0, done.stderr
+    in_time, took_s = done.stdout.splitlines()
+    assert in_time == "False"
+    assert 0.4 < float(took_s) < 1.0
+
+
+def test_shutdown_may_wait_without_a_bound(tmp_path: Path) -> None:
+    done = python(
+        "otel.configure()" + textwrap.dedent(RUN) + "print(otel.shutdown(float('inf')))\n", tmp_path
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
+    assert len(read_run(find_run(None, tmp_path)).spans) == 2
+
+
 def test_console_prints_the_live_lines(tmp_path: Path) -> None:
     done = python(
         """

@@ -6,12 +6,8 @@ a first run neither tries nor complains; the run file is written in any case.
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing.util
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,22 +18,14 @@ from typing import Final
 
 from opentelemetry import metrics as metrics_api
 from opentelemetry import trace as trace_api
-from opentelemetry.context import Context, attach, get_current
+from opentelemetry.context import attach
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.util.types import AttributeValue
 
-from . import (
-    interruptions,
-    messages,
-    metrics,
-    redaction,
-    runs,
-    self_metrics,
-    semconv,
-)
+from . import interruptions, messages, metrics, redaction, runs, self_metrics, variables
 from ._guard import guarded, is_disabled, logger
 from .console import ConsoleProcessor, print_queue
 from .delivery import clean
@@ -52,78 +40,62 @@ from .delivery.otlp import (
 )
 from .delivery.runfile import RunFileProcessor
 from .delivery.sender import Sender
+from .ending import EndedInThread, at_exit
 from .errors import OrchestratorError
 from .lifecycle import spans
-from .llm import chat
+from .marking import MarkingProcessor
 from .queue import tasks
+from .resource import label_of, resource_of
 from .run_folder import folder_from_environment
 from .run_totals import RunTotals
 from .semconv import Attr
+from .variables import explained
+
+__all__ = ("MarkingProcessor", "configure", "shutdown")
 
 _SHUTDOWN_TIMEOUT_S: Final = 5.0
-_GIT_TIMEOUT_S: Final = 2.0
-
-
-class _Remote:
-    """Ends what sends, in a thread that was started in time: at exit Python starts no more."""
-
-    def __init__(self, end: Callable[[], object], ending: threading.Event) -> None:
-        self.ended = threading.Event()
-        self._end = end
-        self._ending = ending
-        self._start()
-        os.register_at_fork(after_in_child=self._start)
-
-    def _start(self) -> None:
-        threading.Thread(target=self._run, name="otel-orchestrator-shutdown", daemon=True).start()
-
-    def _run(self) -> None:
-        self._ending.wait()
-        with guarded("shutting down"):
-            self._end()
-        self.ended.set()
 
 
 @dataclass
 class _Configured:
-    """What `configure()` made and `shutdown()` has to end."""
+    """What `configure()` made and `shutdown()` has to end.
 
-    local: list[SpanProcessor] = field(default_factory=list)
-    remote: list[_Remote] = field(default_factory=list)
-    unsubscribe: list[Callable[[], None]] = field(default_factory=list)
-    sender: Sender | None = None
+    Attributes:
+        provider: of spans.
+        is_mine: whether that was made here; else it is the program's own.
+        file: what writes run files.
+        sends: what sends spans: of run files, if there are any.
+        meter_provider: None where metrics are sent nowhere, or by the program itself.
+        metrics: what keeps metrics that cannot be sent.
+        local: what works in this process.
+        remote: what ends that which sends.
+        ending: the process ends.
+        closes: how each part is closed again, as long as another may fail.
+    """
+
+    provider: trace_api.TracerProvider
+    is_mine: bool
+    file: RunFileProcessor | None = None
+    sends: Sender | BatchSpanProcessor | None = None
+    meter_provider: MeterProvider | None = None
     metrics: StoringMetricExporter | None = None
+    local: list[SpanProcessor] = field(default_factory=list)
+    remote: list[EndedInThread] = field(default_factory=list)
+    unsubscribe: list[Callable[[], None]] = field(default_factory=list)
     ending: threading.Event = field(default_factory=threading.Event)
+    closes: dict[str, Callable[[], object]] = field(default_factory=dict)
+
+    @property
+    def sender(self) -> Sender | None:
+        return self.sends if isinstance(self.sends, Sender) else None
+
+    def close(self) -> None:
+        for close in reversed(self.closes.values()):
+            with guarded("closing what was made in vain"):
+                close()
 
 
 _configured: _Configured | None = None
-
-
-class MarkingProcessor(SpanProcessor):
-    """Marks spans of other instrumentations as work, and as part of their run."""
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Add what every span of a run carries, where it is missing."""
-        with guarded("marking a span"):
-            attributes = span.attributes or {}
-            if Attr.STATE not in attributes:
-                span.set_attribute(Attr.STATE, semconv.WORKING)
-                span.set_attribute(Attr.CATEGORY, _category(attributes, parent_context))
-            if Attr.RUN_ID not in attributes:
-                # Not what the process inherited: without a parent it is in a trace of its own.
-                # An empty context, as a span without a parent is given, is false, and is one.
-                context = get_current() if parent_context is None else parent_context
-                run_id = runs.run_id_of(context)
-                if run_id is not None:
-                    span.set_attribute(Attr.RUN_ID, run_id)
-
-
-def _category(attributes: Mapping[str, object], parent: Context | None) -> str:
-    if Attr.OPERATION in attributes:
-        return semconv.TOOL if attributes[Attr.OPERATION] == "execute_tool" else semconv.LLM
-    if semconv.is_http(attributes):
-        return chat.category_of_http(parent)
-    return semconv.COMPUTE
 
 
 def configure(
@@ -173,7 +145,7 @@ def configure(
 
     Raises:
         OrchestratorError: an argument or an `OTEL_*` variable that makes no sense, or an
-            unwritable `run_dir`.
+            unwritable `run_dir`. Then nothing is set up, and the next call may be a right one.
     """
     global _configured  # noqa: PLW0603 - OpenTelemetry's providers are global, too
     if _configured is not None:
@@ -183,98 +155,143 @@ def configure(
         return
     if label is not None and not isinstance(label, str):
         raise OrchestratorError(f"configure(label={label!r}): the label has to be a string")
-    # All are read before anything is set up, so that a mistake leaves nothing half-made.
-    traces, measures = Signal.from_environment("traces"), Signal.from_environment("metrics")
+    traces, measures = _signals()
     split = split_services_from(split_services)
-    limits = _limits()
-    redaction.use(redact, redact_names)
-    clean.read_limits()
-    made = _Configured()
-    resource = clean.resource(_resource(service_name, label, attributes or {}))
     provider = trace_api.get_tracer_provider()
-    mine = isinstance(provider, trace_api.ProxyTracerProvider)
-    if mine:
-        provider = TracerProvider(resource=resource, span_limits=limits, shutdown_on_exit=False)
-        made.remote.append(_Remote(provider.shutdown, made.ending))
-    elif split is not None:
-        logger.warning("split_services changes nothing: another TracerProvider sends the spans")
-    totals = RunTotals(_label_of(getattr(provider, "resource", resource)))
-    file = None
-    if isinstance(provider, TracerProvider):
-        made.local += [MarkingProcessor(), totals]
-        if run_files:
+    made = _Configured(provider, isinstance(provider, trace_api.ProxyTracerProvider))
+    # All that may fail comes before anything that others see; if it does, it is closed again.
+    try:
+        made.closes["rules"] = redaction.use
+        redaction.use(redact, redact_names)
+        clean.read_limits()
+        resource = clean.resource(resource_of(service_name, label, attributes or {}))
+        if made.is_mine:
+            made.provider = _tracer_provider(resource)
+        exporter = partial(_span_exporter, made, traces, split) if made.is_mine and traces else None
+        if run_files and isinstance(made.provider, TracerProvider):
             folder = Path(run_dir) if run_dir is not None else folder_from_environment()
-            made.sender = _sender(folder, traces if mine else None, split, pending_spans)
-            file = RunFileProcessor(
+            if traces and exporter:
+                pending = _is_on("PENDING_SPANS", pending_spans)
+                made.sends = Sender(folder, traces.shown, exporter, shows_pending=pending)
+            made.file = RunFileProcessor(
                 folder,
-                clean.resource(provider.resource),
+                clean.resource(made.provider.resource),
                 max_file_bytes=max_run_file_bytes,
                 keep_runs=keep_runs,
                 fsync=_is_on("FSYNC", fsync),
                 sender=made.sender,
             )
-            made.local.append(file)
-            made.unsubscribe.append(tasks.subscribe(file.queue_changed))
-            interruptions.keep_in(interruptions.FileStore(folder / "interrupted"))
-        if _is_on("CONSOLE", console or None):
+            made.closes["file"] = made.file.shutdown
+        elif exporter:
+            made.sends = _sending_by_itself(made, exporter())
+        made.meter_provider = _meter_provider(made, measures, resource)
+        _start_ending(made)
+    except BaseException:
+        made.close()
+        raise
+    made.closes.clear()
+    _configured = made
+    at_exit(shutdown)
+    if split is not None and not made.is_mine:
+        logger.warning("split_services changes nothing: another TracerProvider sends the spans")
+    _put_to_work(
+        made, getattr(made.provider, "resource", resource), _is_on("CONSOLE", console or None)
+    )
+
+
+# --- what may fail ---
+
+
+def _signals() -> tuple[Signal | None, Signal | None]:
+    with explained(variables.OTLP):
+        traces, measures = Signal.from_environment("traces"), Signal.from_environment("metrics")
+    if traces or measures:
+        variables.check_numbers()
+    return traces, measures
+
+
+def _tracer_provider(resource: Resource) -> TracerProvider:
+    with explained("OTEL_"):
+        limits = SpanLimits()  # of the standard variables
+        return TracerProvider(resource=resource, span_limits=limits, shutdown_on_exit=False)
+
+
+def _span_exporter(made: _Configured, signal: Signal, split: SplitServices | None) -> SpanExporter:
+    with explained(variables.OTLP):
+        exporter = span_exporter(signal, split)
+    made.closes["traces"] = exporter.shutdown
+    return exporter
+
+
+def _sending_by_itself(made: _Configured, exporter: SpanExporter) -> BatchSpanProcessor:
+    with explained("OTEL_BSP_"):
+        processor = BatchSpanProcessor(clean.CleanSpanExporter(exporter))
+    made.closes["traces"] = processor.shutdown  # of its exporter, too
+    return processor
+
+
+def _meter_provider(
+    made: _Configured, signal: Signal | None, resource: Resource
+) -> MeterProvider | None:
+    if signal is None or isinstance(metrics_api.get_meter_provider(), MeterProvider):
+        return None
+    with explained("OTEL_METRICS_EXEMPLAR_FILTER"):
+        # Read for the sake of an error only: a reader starts a thread, so it has to come last.
+        MeterProvider(resource=resource, shutdown_on_exit=False)
+    with explained(variables.OTLP):
+        exporter = metric_exporter(signal)
+    made.closes["metrics"] = exporter.shutdown
+    if made.file is not None:
+        exporter = made.metrics = StoringMetricExporter(
+            exporter, signal.shown, made.file.folder, made.file.keep_metrics, made.ending.is_set
+        )
+    with explained(variables.METRIC_INTERVAL):
+        reader = metric_reader(clean.CleanMetricExporter(exporter))
+    made.closes["metrics"] = reader.shutdown  # of its exporter, too
+    return MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
+
+
+def _start_ending(made: _Configured) -> None:
+    made.closes["remote"] = made.ending.set
+    if made.is_mine and isinstance(made.provider, TracerProvider):
+        made.remote.append(EndedInThread(made.provider.shutdown, made.ending))
+    if made.meter_provider is not None:
+        made.remote.append(EndedInThread(made.meter_provider.shutdown, made.ending))
+
+
+# --- what others see ---
+
+
+def _put_to_work(made: _Configured, resource: Resource, shows_lines: bool) -> None:
+    totals = RunTotals(label_of(resource))
+    if isinstance(made.provider, TracerProvider):
+        made.local += [MarkingProcessor(), totals]
+        if made.file is not None:
+            made.local.append(made.file)
+            made.unsubscribe.append(tasks.subscribe(made.file.queue_changed))
+            interrupted = made.file.folder / "interrupted"
+            interruptions.keep_in(interruptions.FileStore(interrupted))
+        if shows_lines:
             made.local.append(ConsoleProcessor())
             made.unsubscribe.append(tasks.subscribe(print_queue))
         for processor in made.local:
-            provider.add_span_processor(processor)
-        if mine and traces is not None:
-            provider.add_span_processor(made.sender or _by_itself(traces, split))
+            made.provider.add_span_processor(processor)
+        if made.sends is not None:
+            made.provider.add_span_processor(made.sends)
     else:
         logger.warning(
             "%s is no provider of the OpenTelemetry SDK: run files and live lines are off",
-            type(provider).__name__,
+            type(made.provider).__name__,
         )
-    _join(getattr(provider, "resource", resource), file)
-    if mine:
-        trace_api.set_tracer_provider(provider)
-    _set_meter_provider(made, measures, resource, file)
+    _join(resource, made.file)
+    if made.is_mine:
+        trace_api.set_tracer_provider(made.provider)
+    if made.meter_provider is not None:
+        metrics_api.set_meter_provider(made.meter_provider)
     spans.use_provider(None)
     metrics.use_provider(None)
     totals.register()
-    self_metrics.register(partial(_kept, file, made.sender))
-    _configured = made
-    _shut_down_at_the_end()
-
-
-def _kept(file: RunFileProcessor | None, sender: Sender | None) -> self_metrics.Kept | None:
-    if file is None:
-        return None
-    unsent = None if sender is None else sender.unsent()
-    return self_metrics.Kept(file.written, file.dropped, unsent)
-
-
-def _is_on(variable: str, chosen: bool | None) -> bool:
-    if chosen is not None:
-        return chosen
-    said = os.environ.get(f"OTEL_ORCHESTRATOR_{variable}", "")
-    return said.strip().lower() in ("1", "true")
-
-
-def _shut_down_at_the_end() -> None:
-    atexit.register(shutdown)
-    # A worker of multiprocessing, as in a process pool, ends by os._exit: that passes over atexit.
-    multiprocessing.util.register_after_fork(shutdown, _shut_down_with_worker)
-    if multiprocessing.parent_process() is not None:
-        _shut_down_with_worker(None)
-
-
-def _shut_down_with_worker(_: object) -> None:
-    multiprocessing.util.Finalize(None, shutdown, exitpriority=-1)
-
-
-def _limits() -> SpanLimits:
-    try:
-        return SpanLimits()  # of the standard variables
-    except ValueError as error:
-        raise OrchestratorError(f"{error}. Type a number, or leave the variable out") from None
-
-
-def _by_itself(signal: Signal, split: SplitServices | None) -> SpanProcessor:
-    return BatchSpanProcessor(clean.CleanSpanExporter(span_exporter(signal, split)))
+    self_metrics.register(partial(_kept, made))
 
 
 def _join(resource: Resource, file: RunFileProcessor | None) -> None:
@@ -288,101 +305,42 @@ def _join(resource: Resource, file: RunFileProcessor | None) -> None:
         attach(inherited)  # for spans of other instrumentations
 
 
-def _sender(
-    folder: Path, signal: Signal | None, split: SplitServices | None, pending_spans: bool | None
-) -> Sender | None:
-    if signal is None:
+def _kept(made: _Configured) -> self_metrics.Kept | None:
+    if made.file is None:
         return None
-    exporter = partial(span_exporter, signal, split)
-    shows_pending = _is_on("PENDING_SPANS", pending_spans)
-    return Sender(folder, signal.shown, exporter, shows_pending=shows_pending)
+    unsent = None if made.sender is None else made.sender.unsent()
+    return self_metrics.Kept(made.file.written, made.file.dropped, unsent)
 
 
-def _set_meter_provider(
-    made: _Configured, signal: Signal | None, resource: Resource, file: RunFileProcessor | None
-) -> None:
-    if signal is None or isinstance(metrics_api.get_meter_provider(), MeterProvider):
-        return
-    exporter = metric_exporter(signal)
-    if file is not None:
-        exporter = made.metrics = StoringMetricExporter(
-            exporter, signal.shown, file.folder, file.keep_metrics, made.ending.is_set
-        )
-    provider = MeterProvider(
-        metric_readers=[metric_reader(clean.CleanMetricExporter(exporter))],
-        resource=resource,
-        shutdown_on_exit=False,
-    )
-    metrics_api.set_meter_provider(provider)
-    made.remote.append(_Remote(provider.shutdown, made.ending))
+def _is_on(variable: str, chosen: bool | None) -> bool:
+    if chosen is not None:
+        return chosen
+    said = os.environ.get(f"OTEL_ORCHESTRATOR_{variable}", "")
+    return said.strip().lower() in ("1", "true")
 
 
-def _resource(
-    service_name: str | None, label: str | None, attributes: Mapping[str, AttributeValue]
-) -> Resource:
-    chosen: dict[str, AttributeValue] = dict(attributes)
-    if service_name is not None:
-        chosen[Attr.SERVICE_NAME] = service_name
-    if label is not None:
-        chosen[Attr.RUN_LABEL] = label
-    found = Resource.create(chosen)
-    if str(found.attributes.get(Attr.SERVICE_NAME, "")).startswith("unknown_service"):
-        found = found.merge(Resource({Attr.SERVICE_NAME: _program_name()}))
-    # Without a host name Jaeger takes every span for one from another host (clock skew).
-    if Attr.HOST_NAME not in found.attributes:
-        found = found.merge(Resource({Attr.HOST_NAME: socket.gethostname()}))
-    if Attr.REF_HEAD_REVISION not in found.attributes and (revision := _revision()):
-        found = found.merge(Resource({Attr.REF_HEAD_REVISION: revision}))
-    return found.merge(Resource({Attr.PROCESS_PID: os.getpid()}))
-
-
-def _revision() -> str | None:
-    """Return the commit of the program's own code, if it lies in a git repository."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    folder = Path(script).resolve().parent if script else Path.cwd()
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--verify", "--quiet", "HEAD"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=_GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
-
-
-def _label_of(resource: Resource) -> str | None:
-    label = resource.attributes.get(Attr.RUN_LABEL)
-    return None if label is None else str(label)
-
-
-def _program_name() -> str:
-    stem = Path(sys.argv[0] if sys.argv else "").stem
-    return stem if stem and stem not in ("__main__", "-c", "-m") else "orchestrator"
+# --- the end ---
 
 
 def shutdown(timeout_s: float = _SHUTDOWN_TIMEOUT_S) -> bool:
     """Write and send what is left, in at most `timeout_s`; called at exit by itself.
 
     Returns:
-        Whether everything could be sent in time. The run file is complete in any case.
+        Whether everything could be written and sent in time.
     """
     made = _configured
     if made is None or made.ending.is_set():
         return True
-    spans.make_late_spans()
-    for end in (*made.unsubscribe, *(processor.shutdown for processor in made.local)):
-        with guarded("shutting down"):
-            end()
-    # In threads: OpenTelemetry's own shutdown waits for a dead endpoint longer than anybody wants.
-    made.ending.set()
     until = time.monotonic() + timeout_s
+    spans.make_late_spans()
+    for unsubscribe in made.unsubscribe:
+        with guarded("shutting down"):
+            unsubscribe()
+    is_written = _write_the_rest(made.file, until)
+    made.ending.set()
     in_time, unsent = False, 0
     with guarded("shutting down"):
-        in_time = all(r.ended.wait(max(0.0, until - time.monotonic())) for r in made.remote)
+        in_time = all(part.ended.wait(_left_s(until)) for part in made.remote)
         if made.metrics is not None and not in_time:
             made.metrics.keep_in_flight()
         unsent = 0 if made.sender is None else made.sender.unsent()
@@ -392,4 +350,23 @@ def shutdown(timeout_s: float = _SHUTDOWN_TIMEOUT_S) -> bool:
             " and sends there sends them; or type: otel-orchestrator ship",
             unsent,
         )
-    return in_time and not unsent
+    return is_written and in_time and not unsent
+
+
+def _write_the_rest(file: RunFileProcessor | None, until: float) -> bool:
+    """Write what is left to the run files; whether the disk took it in time."""
+    if file is None:
+        return True
+    with guarded("shutting down"):
+        is_written = file.force_flush(_left_ms(until))
+        file.shutdown(_left_ms(until))
+        return is_written
+    return False
+
+
+def _left_s(until: float) -> float:
+    return min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
+
+
+def _left_ms(until: float) -> int:
+    return int(1_000 * _left_s(until))
