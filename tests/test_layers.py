@@ -8,8 +8,9 @@ from pathlib import Path
 import otel_orchestrator
 
 SOURCE = Path(otel_orchestrator.__file__).parent
-MAY_USE_THE_SDK = {
-    f"{name}.py" for name in "sdk marking resource console stack_check run_totals".split()
+MAY_USE_THE_SDK = {"stack_check.py"}
+MAY_USE_THE_SDK |= {
+    f"sdk/{name}.py" for name in "__init__ console marking resource run_totals".split()
 }
 MAY_USE_THE_SDK |= {
     f"delivery/{name}.py"

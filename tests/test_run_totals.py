@@ -22,8 +22,8 @@ from otel_orchestrator.delivery.otlp import _DELTA
 from otel_orchestrator.interruptions import Interruption
 from otel_orchestrator.lifecycle import spans, waits
 from otel_orchestrator.lifecycle.spans import start, start_run
-from otel_orchestrator.run_totals import RunTotals
-from otel_orchestrator.sdk import MarkingProcessor
+from otel_orchestrator.sdk.marking import MarkingProcessor
+from otel_orchestrator.sdk.run_totals import RunTotals
 from otel_orchestrator.semconv import Attr, Metric
 
 RUN_GAUGES = {v for k, v in vars(Metric).items() if k.startswith("RUN_") and v != Metric.RUN_ACTIVE}

@@ -381,7 +381,11 @@ def git_trace2(llm: LLM, stack: ExitStack) -> Group:
 def _folder(stack: ExitStack) -> Path:
     import tempfile
 
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)))
+    return Path(
+        stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)
+        )
+    )
 
 
 # --- graphs, and spans by hand ---

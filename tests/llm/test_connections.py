@@ -18,7 +18,7 @@ import otel_orchestrator as otel
 from otel_orchestrator import _guard, metrics
 from otel_orchestrator.instrumentors import _attempts, http
 from otel_orchestrator.lifecycle import spans
-from otel_orchestrator.run_totals import RunTotals
+from otel_orchestrator.sdk.run_totals import RunTotals
 from otel_orchestrator.semconv import Attr, Metric
 
 from ..clocks import same, seconds

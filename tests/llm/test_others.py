@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import otel_orchestrator as otel
 from otel_orchestrator import metrics
 from otel_orchestrator.lifecycle import spans
-from otel_orchestrator.sdk import MarkingProcessor
+from otel_orchestrator.sdk.marking import MarkingProcessor
 from otel_orchestrator.semconv import Attr, Metric
 
 from ..llm_server import LLM, Reply

@@ -25,12 +25,11 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.util.types import AttributeValue
 
-from . import interruptions, messages, metrics, redaction, runs, self_metrics, variables
-from ._guard import guarded, is_disabled, logger
-from .console import ConsoleProcessor, print_queue
-from .delivery import clean
-from .delivery.metric_exporter import StoringMetricExporter
-from .delivery.otlp import (
+from .. import interruptions, messages, metrics, redaction, runs
+from .._guard import guarded, is_disabled, logger
+from ..delivery import clean
+from ..delivery.metric_exporter import StoringMetricExporter
+from ..delivery.otlp import (
     Signal,
     SplitServices,
     metric_exporter,
@@ -38,20 +37,22 @@ from .delivery.otlp import (
     span_exporter,
     split_services_from,
 )
-from .delivery.runfile import RunFileProcessor
-from .delivery.sender import Sender
+from ..delivery.runfile import RunFileProcessor
+from ..delivery.sender import Sender
+from ..errors import OrchestratorError
+from ..lifecycle import spans
+from ..queue import tasks
+from ..run_folder import folder_from_environment
+from ..semconv import Attr
+from . import self_metrics, variables
+from .console import ConsoleProcessor, print_queue
 from .ending import EndedInThread, at_exit
-from .errors import OrchestratorError
-from .lifecycle import spans
 from .marking import MarkingProcessor
-from .queue import tasks
 from .resource import label_of, resource_of
-from .run_folder import folder_from_environment
 from .run_totals import RunTotals
-from .semconv import Attr
 from .variables import explained
 
-__all__ = ("MarkingProcessor", "configure", "shutdown")
+__all__ = ("configure", "shutdown")
 
 _SHUTDOWN_TIMEOUT_S: Final = 5.0
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from . import redaction
-from .errors import OrchestratorError
+from .. import redaction
+from ..errors import OrchestratorError
 
 OTLP: Final = "EXPORTER_OTLP_"
 """A part of the names of all that exporters read, some of which begin with `OTEL_PYTHON_`."""

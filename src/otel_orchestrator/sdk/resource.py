@@ -13,7 +13,7 @@ from typing import Final
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
-from .semconv import Attr
+from ..semconv import Attr
 
 _GIT_TIMEOUT_S: Final = 2.0
 

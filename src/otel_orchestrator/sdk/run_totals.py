@@ -19,9 +19,9 @@ from opentelemetry.metrics import Observation
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.util.types import AttributeValue
 
-from . import metrics, runs, semconv
-from ._guard import guarded
-from .semconv import Attr, Metric
+from .. import metrics, runs, semconv
+from .._guard import guarded
+from ..semconv import Attr, Metric
 
 _WORK: Final = (semconv.LLM, semconv.GIT, semconv.TOOL)
 # Zeros, too: else the median over runs would be that of those which waited.

@@ -13,9 +13,9 @@ from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from . import metrics
-from ._guard import spent_s
-from .semconv import Attr, Metric
+from .. import metrics
+from .._guard import spent_s
+from ..semconv import Attr, Metric
 
 _COMPONENT: Final = "orchestrator_run_file"
 _RUN_FILE: Final = {Attr.COMPONENT_TYPE: _COMPONENT, Attr.COMPONENT_NAME: f"{_COMPONENT}/0"}

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from ._guard import guarded
+from .._guard import guarded
 
 
 class EndedInThread:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from . import redaction, semconv
-from ._guard import guarded
-from .queue.gauges import QueueChange
-from .semconv import Attr
+from .. import redaction, semconv
+from .._guard import guarded
+from ..queue.gauges import QueueChange
+from ..semconv import Attr
 
 
 class ConsoleProcessor(SpanProcessor):

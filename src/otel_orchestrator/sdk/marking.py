@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
-from . import runs, semconv
-from ._guard import guarded
-from .llm import chat
-from .semconv import Attr
+from .. import runs, semconv
+from .._guard import guarded
+from ..llm import chat
+from ..semconv import Attr
 
 
 class MarkingProcessor(SpanProcessor):
