@@ -31,8 +31,8 @@ test-backends: $(VENV)/.dev $(if $(OTEL_ORCHESTRATOR_REQUIRE_BACKENDS),backends)
 	@$(BIN)/python -m pytest tests/backends $(TEST_ARGS)
 
 test-oldest: $(OLDEST)/.ready ## What depends on other libraries, on their oldest supported versions
-	@$(OLDEST)/bin/python -m pytest tests/langgraph tests/test_sdk.py tests/test_langchain.py $(LLM_TESTS)
-	@PYTHONPATH=$(OLDEST)/previous $(OLDEST)/bin/python -m pytest $(LLM_TESTS)
+	@$(OLDEST)/bin/python -m pytest tests/langgraph tests/test_sdk.py tests/test_langchain.py $(LLM_TESTS) $(TEST_ARGS)
+	@PYTHONPATH=$(OLDEST)/previous $(OLDEST)/bin/python -m pytest $(LLM_TESTS) $(TEST_ARGS)
 
 check: lint test ## Format, lint, types, import rules, tests
 

@@ -94,11 +94,13 @@ def test_spans_that_nobody_has_room_for_are_dropped_oldest_first_and_counted(
                 for _ in range(10_500):
                     with otel.node("n"):
                         pass
-            otel.shutdown(20)
+            import sys
+            print(f"all is sent: {otel.shutdown(20)}", file=sys.stderr)
             """,
             tmp_path,
             receiver,
         )
+    assert "all is sent: False" in errors
     kept = sum(stored(tmp_path).values())
     lost = [int(n) for n in re.findall(r"(\d+) spans are lost so far", errors)]
     assert lost, errors

@@ -339,19 +339,20 @@ def shutdown(timeout_s: float = _SHUTDOWN_TIMEOUT_S) -> bool:
             unsubscribe()
     is_written = _write_the_rest(made.file, until)
     made.ending.set()
-    in_time, unsent = False, 0
+    in_time, unsent, lost = False, 0, 0
     with guarded("shutting down"):
         in_time = all(part.ended.wait(_left_s(until)) for part in made.remote)
         if made.metrics is not None and not in_time:
             made.metrics.keep_in_flight()
-        unsent = 0 if made.sender is None else made.sender.unsent()
+        if made.sender is not None:
+            unsent, lost = made.sender.unsent(), made.sender.dropped
     if unsent:
         logger.warning(
             "%d spans are not sent yet. The run files keep them, and the next program that writes"
             " and sends there sends them; or type: otel-orchestrator ship",
             unsent,
         )
-    return is_written and in_time and not unsent
+    return is_written and in_time and not unsent and not lost
 
 
 def _write_the_rest(file: RunFileProcessor | None, until: float) -> bool:
