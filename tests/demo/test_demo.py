@@ -443,3 +443,19 @@ def test_a_plan_with_a_hole_is_refused() -> None:
         plan.from_json('[{"id": "a", "depends_on": ["b"]}]')
     with pytest.raises(ValueError, match="no JSON list"):
         plan.from_json("I would rather not")
+
+
+def test_libraries_that_do_not_fit_each_other_are_one_line(tmp_path: Path) -> None:
+    """LangGraph sets no bounds that hold: pip installs what cannot be imported together."""
+    (tmp_path / "langchain").mkdir()
+    (tmp_path / "langchain" / "__init__.py").write_text("")
+    (tmp_path / "langchain" / "agents.py").write_text("from langgraph.runtime import NotThereYet\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "otel_orchestrator.demo"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "do not fit each other: cannot import name 'NotThereYet'" in done.stderr
+    assert "pip install --upgrade 'otel-orchestrator[demo]'" in done.stderr

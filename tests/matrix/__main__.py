@@ -74,7 +74,11 @@ def cells() -> tuple[Cell, ...]:
     of_otel = tuple(f"{k}=={v}" for k, v in oldest.items() if k.startswith("opentelemetry-"))
     of_reading = tuple(f"{k}=={oldest[k]}" for k in ("click", "rich", "msgspec"))
     return (
-        Cell("langgraph", ("langgraph>=1.0,<1.1", "langgraph-prebuilt<1.1"), GRAPHS),
+        Cell(
+            "langgraph",
+            ("langgraph>=1.0,<1.1", "langgraph-prebuilt<1.0.6", "langchain<1.1"),
+            GRAPHS,
+        ),
         Cell("langgraph", ("langgraph>=1.1,<1.2",), GRAPHS),
         Cell("langgraph", ("langgraph>=1.2",), GRAPHS),
         Cell("langchain-core", ("langchain-core<1.1", *LANGCHAIN_OF_OLD_SDKS), GRAPHS),

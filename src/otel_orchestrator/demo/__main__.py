@@ -90,8 +90,13 @@ def _check(options: argparse.Namespace) -> None:
         import langchain.agents  # noqa: F401
         import langchain_openai  # noqa: F401
         import langgraph.graph  # noqa: F401
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingLibraryError(str(error.name), "demo") from error
+    except ImportError as error:
+        raise OrchestratorError(
+            f"the installed LangChain and LangGraph do not fit each other: {error.msg}. Type:"
+            " pip install --upgrade 'otel-orchestrator[demo]'"
+        ) from error
 
 
 def _delays(options: argparse.Namespace) -> dict[str, float]:
