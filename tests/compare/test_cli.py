@@ -22,12 +22,20 @@ from ..reading.runs import Writer
 BASE = (100, 103, 99, 102, 101)
 
 
-def write_run(folder: Path, name: str, llm_ms: float, *, label: str = "", host: str = "vm") -> None:
+def write_run(
+    folder: Path,
+    name: str,
+    llm_ms: float,
+    *,
+    label: str = "",
+    host: str = "vm",
+    outcome: str = "ok",
+) -> None:
     """Write a run file by the real writer, with one LLM call of that many milliseconds."""
     run = Writer(folder, name, Resource({"service.name": "svc", "host.name": host,
                                          "orchestrator.run.label": label}))  # fmt: skip
     end = llm_ms + 20
-    with run.span("invoke_workflow w", 0, end, "container"):
+    with run.span("invoke_workflow w", 0, end, "container", outcome=outcome):
         with run.span("superstep", 0, end, "container"):
             with run.span("node worker", 0, end, category="compute"):
                 with run.span("chat m", 5, 5 + llm_ms, category="llm"):
@@ -144,6 +152,20 @@ def test_another_machine_is_advice_unless_said_otherwise(tmp_path: Path) -> None
     assert compare(tmp_path, *words).returncode == 0
     assert compare(tmp_path, *words, "--strict").returncode == 3
     assert compare(tmp_path, *words, "--same-machine").returncode == 1
+
+
+def test_a_candidate_that_always_crashes_does_not_pass(tmp_path: Path) -> None:
+    for n in range(5):
+        write_run(tmp_path, f"a-{n}", 1000 + n)
+        write_run(tmp_path, f"b-{n}", 300 + n, outcome="error")
+    done = compare(tmp_path, *ids("a"), "--with", *ids("b"), "--strict")
+    assert (done.returncode, done.stderr) == (3, "")
+    assert (
+        "Not like with like: 5 of 5 candidate runs did not end well, against 0 of 5"
+        in (done.stdout.splitlines()[1])
+    )
+    assert "Faster:" not in done.stdout
+    assert "Not slower" not in done.stdout
 
 
 def test_it_writes_what_is_asked_for_beside_the_text(slower: Path, tmp_path: Path) -> None:

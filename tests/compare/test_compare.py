@@ -18,6 +18,7 @@ from otel_orchestrator.analysis.comparing.rules import DECLARED
 from otel_orchestrator.analysis.comparing.structure import Structure
 from otel_orchestrator.analysis.summary import summarize
 from otel_orchestrator.model import Run, Span
+from otel_orchestrator.reports.compare.words import answer
 from otel_orchestrator.semconv import Attr
 
 from ..reading.generated import trees
@@ -229,3 +230,32 @@ def test_runs_that_did_not_end_well_or_were_not_read_whole_are_said() -> None:
     assert remarks[0] == "4 of 4 candidate runs did not end well: error"
     assert remarks[1] == "run run-0001: line 0 is torn"
     assert remarks[-1] == "... and 7 warnings more"
+
+
+@pytest.mark.parametrize(
+    ("factor", "broken", "after"),
+    [(0.3, "candidate", ""), (1.0, "candidate", ""), (1.5, "candidate", " Slower: "),
+     (0.3, "base", ""), (1.5, "base", " Slower: ")],
+)  # fmt: skip
+def test_runs_that_break_off_are_not_faster(factor: float, broken: str, after: str) -> None:
+    """Not even where people say that it is one machine, and one of five is enough."""
+    sides: dict[str, list[dict[str, Any]]] = {
+        "base": [{"llm": [100 + n]} for n in range(5)],
+        "candidate": [{"llm": [(100 + n) * factor]} for n in range(5)],
+    }
+    sides[broken][2]["outcome"] = "error"
+    found = compared(*in_turns(sides["base"], sides["candidate"]), trusted=True)
+    counts = (1, 0) if broken == "candidate" else (0, 1)
+    unlike = "{} of 5 candidate runs did not end well, against {} of 5 base runs".format(*counts)
+    assert found.doubts.advisory == (unlike,)
+    assert answer(found).startswith(f"Not like with like: {unlike}.{after}")
+    assert "Faster" not in answer(found)
+    assert found.standing == ("regression" if after else "undecided")
+    assert (found.exit_code(strict=False), found.exit_code(strict=True)) == (0, 3)
+
+
+def test_sides_that_fail_alike_are_compared() -> None:
+    runs: list[dict[str, Any]] = [{"llm": [100 + n], "outcome": "error"} for n in range(5)]
+    found = compared(*in_turns(runs, runs))
+    assert found.doubts.advisory == ()
+    assert answer(found) == "Not slower."

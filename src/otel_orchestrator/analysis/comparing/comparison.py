@@ -123,7 +123,7 @@ class Comparison:
         for standing in (REGRESSION, TOO_FEW, UNDECIDED):
             if standing in said:
                 return standing
-        return NO_REGRESSION
+        return NO_REGRESSION if self.doubts.unlike_ends is None else UNDECIDED
 
     @property
     def is_one_each(self) -> bool:

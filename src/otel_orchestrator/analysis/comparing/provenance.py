@@ -20,18 +20,38 @@ class Doubts:
     Attributes:
         advisory: why it can be no more than advice; nothing fails by it.
         remarks: what else is to be known.
+        unlike_ends: that the runs of one side failed more often; None where they did not.
     """
 
     advisory: tuple[str, ...]
     remarks: tuple[str, ...]
+    unlike_ends: str | None
 
 
 def doubts_about(base: Sequence[Digest], candidate: Sequence[Digest], *, trusted: bool) -> Doubts:
     """Look at where the runs come from; `trusted` ones are of one machine and session."""
+    unlike_ends = _unlike_ends(base, candidate)
+    advisory = () if trusted else tuple(_advisory(base, candidate))
     return Doubts(
-        advisory=() if trusted else tuple(_advisory(base, candidate)),
+        advisory=advisory if unlike_ends is None else (unlike_ends, *advisory),
         remarks=tuple(_remarks(base, candidate)),
+        unlike_ends=unlike_ends,
     )
+
+
+def _unlike_ends(base: Sequence[Digest], candidate: Sequence[Digest]) -> str | None:
+    """Say that one side failed more often: a run that breaks off is short, but not faster."""
+    before, after = len(_failed(base)), len(_failed(candidate))
+    if before * len(candidate) == after * len(base):
+        return None
+    return (
+        f"{after} of {len(candidate)} candidate runs did not end well,"
+        f" against {before} of {len(base)} base runs"
+    )
+
+
+def _failed(group: Sequence[Digest]) -> list[Digest]:
+    return [digest for digest in group if digest.outcome != semconv.OK]
 
 
 def _advisory(base: Sequence[Digest], candidate: Sequence[Digest]) -> Iterator[str]:
@@ -60,8 +80,7 @@ def _remarks(base: Sequence[Digest], candidate: Sequence[Digest]) -> Iterator[st
     if len(services) > 1:
         yield f"the runs are of different services: {', '.join(services)}"
     for name, group in (("base", base), ("candidate", candidate)):
-        bad = [digest for digest in group if digest.outcome != semconv.OK]
-        if bad:
+        if bad := _failed(group):
             outcomes = ", ".join(sorted({digest.outcome for digest in bad}))
             yield f"{len(bad)} of {len(group)} {name} runs did not end well: {outcomes}"
     warnings = [

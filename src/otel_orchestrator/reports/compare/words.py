@@ -74,12 +74,19 @@ def _labels(labels: set[str]) -> str:
 
 def answer(comparison: Comparison) -> str:
     """Return the answer in one sentence."""
+    unlike = comparison.doubts.unlike_ends
+    if unlike is None:
+        return _of_like_runs(comparison)
+    told = f"Not like with like: {unlike}."
+    return f"{told} {_slower(comparison)}" if comparison.standing == REGRESSION else told
+
+
+def _of_like_runs(comparison: Comparison) -> str:
     if comparison.is_one_each:
         return "One run each: differences and structure, no error estimate."
     standing = comparison.standing
     if standing == REGRESSION:
-        worse = [_short(g) for g in comparison.gates if g.standing == REGRESSION]
-        return f"Slower: {_listed(worse)}."
+        return _slower(comparison)
     if standing == TOO_FEW:
         needed = max(RUNS_AT_LEAST, values_needed(FALSE_ALARMS / len(comparison.gates)))
         return (
@@ -92,6 +99,11 @@ def answer(comparison: Comparison) -> str:
     if standing == NO_REGRESSION:
         return "Not slower."
     return "Undecided." + _but_undecided(comparison)
+
+
+def _slower(comparison: Comparison) -> str:
+    worse = [_short(g) for g in comparison.gates if g.standing == REGRESSION]
+    return f"Slower: {_listed(worse)}."
 
 
 def _but_undecided(comparison: Comparison) -> str:
