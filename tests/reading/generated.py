@@ -151,12 +151,26 @@ def _superstep(draw: st.DrawFn, spans: Spans, loop: Span, now: int, is_control: 
         if not is_control and attempts[-1][1] < barrier - early:
             at = attempts[-1][1]
             spans.add("wait barrier", at, barrier - early, parent, "waiting", "barrier")
+    for _ in range(0 if is_control else draw(st.integers(0, 2))):
+        _bare_task(spans, superstep, now + planning, barrier, draw(_ENDS), draw(_attributes()))
     if draw(st.booleans()):
         spans.add("wait held", now, barrier, superstep, "waiting", "held", task__id="z")
     return barrier + applying
 
 
 _JOBS = st.integers(1, 4)
+_ENDS = st.sampled_from(("ok", "cancelled", "interrupted", "killed", "open"))
+
+
+def _bare_task(
+    spans: Spans, superstep: Span, start: int, barrier: int, ends: str, said: dict[str, Any]
+) -> None:
+    """A task without anything below it: unless it ended well, it never started."""
+    if ends == "killed":
+        said["open__age"] = (barrier - start) / 1e9
+    elif ends != "open":
+        said["outcome"] = ends
+    spans.add("task w", start, None if ends == "open" else barrier, superstep, **said)
 
 
 @st.composite

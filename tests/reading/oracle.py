@@ -57,11 +57,21 @@ class Oracle:
     def children(self, span: Span) -> list[Span]:
         return [s for s in self.run.spans if s.parent_id == span.span_id]
 
+    def never_started(self, span: Span) -> bool:
+        """Whether a superstep's task was still queued when its program ended or gave it up."""
+        parent = self.by_id.get(span.parent_id or "")
+        is_task = span.name.startswith("task") and parent is not None and parent.name == "superstep"
+        given_up = span.attributes.get("orchestrator.outcome") in ("cancelled", "interrupted")
+        killed = span.end_ns is None or "orchestrator.open.age" in span.attributes
+        return is_task and (given_up or killed) and not self.children(span)
+
     def key(self, span: Span) -> Key:
         """What a span counts as where nothing below it runs."""
         above = self.ancestors(span)
         if span.state == "waiting":
             return "waiting", str(span.category)
+        if self.never_started(span):
+            return "waiting", "queue"
         if span.state == "container" or (span.state is None and span.category is None):
             in_node = any(s.name.startswith("node") for s in above)
             if span.name.split()[0] in ("loop", "superstep", "task"):

@@ -39,7 +39,10 @@ class Task:
         self.is_task = span.name.startswith("task")
         self.top = span if self.is_task else superstep
         nodes = [s for s in oracle.children(self.top) if s.name.startswith("node")]
-        self.busy = _hull(*(oracle.ticks[s.span_id] for s in nodes))
+        own = oracle.ticks[span.span_id]
+        self.busy = _hull(*(oracle.ticks[s.span_id] for s in nodes) if nodes else (own,))
+        if oracle.never_started(span):
+            self.busy = range(self.busy.stop, self.busy.stop)
         waits = [
             oracle.ticks[s.span_id]
             for s in oracle.children(self.top)
@@ -53,7 +56,6 @@ class Task:
             )
         )
         before = [t for t in waits if t and min(t) <= self.busy.start]
-        own = oracle.ticks[span.span_id]
         self.start = min(own) if self.is_task else min([self.busy.start, *map(min, before)])
         self.stop = max(own) + 1 if self.is_task else self.busy.stop
         said = span.attributes
@@ -137,8 +139,8 @@ def _idle_reasons(oracle: Oracle, tasks: list[Task], tick: int, idle: int) -> Sh
 def _rest(oracle: Oracle, tasks: list[Task], tick: int) -> tuple[str, str]:
     for superstep in {t.superstep.span_id for t in tasks}:
         here = [t for t in tasks if t.superstep.span_id == superstep]
-        ended = [t.busy.stop for t in here]
-        if not any(t.knows for t in here) and min(ended) <= tick < max(ended):
+        ended = [t.busy.stop for t in here if t.busy]
+        if ended and not any(t.knows for t in here) and min(ended) <= tick < max(ended):
             return "waiting", "barrier"
     if any(tick in t.busy and not t.is_task for t in tasks):
         return "waiting", "cycle"
@@ -166,7 +168,7 @@ def wall_exact(oracle: Oracle) -> Shares:
     beside = []
     for superstep in {t.superstep.span_id for t in tasks}:
         here = [t for t in tasks if t.superstep.span_id == superstep]
-        straggler = max(here, key=lambda t: t.busy.stop)
+        straggler = max([t for t in here if t.busy] or here, key=lambda t: t.busy.stop)
         beside += [t.span for t in here if t is not straggler]
     return oracle.exclusive(oracle.root, oracle.wall, beside)
 
@@ -300,6 +302,30 @@ def test_a_job_that_backs_off_keeps_its_slot() -> None:
     assert parts(run, "slots") == {
         "compute": 8, "retry_backoff": 4, "llm": 4, "queue": 4, "barrier": 4,
     }  # fmt: skip
+
+
+def test_a_task_that_never_started_waited_for_a_slot_all_the_time() -> None:
+    """Two slots, four tasks: a and b are inside of a call and c and d queued when it is killed."""
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, None, None, concurrency__limit=2)
+    superstep = spans.add("superstep", 0, None, spans.add("loop", 0, None, root))
+    for name in "ab":
+        task = spans.add("task w", 0, None, superstep, task__id=name)
+        node = spans.add("node w", 0, None, task, "working", "compute")
+        spans.add("chat m", 0, None, node, "working", "llm")
+    for name in "cd":
+        spans.add("task w", 0, None, superstep, task__id=name)
+    spans.add("git status", 0, 100, node, "working", "git")
+    run = spans.run()
+    assert parts(run, "slots") == {"llm": 150, "git": 50}
+    assert parts(run, "task") == {"llm": 150, "git": 50, "queue": 200}
+    assert parts(run, "lifecycle") == {"llm": 150, "git": 50, "queue": 200}
+    assert parts(run, "wall") == {"llm": 100}
+    outline = outline_of(run)
+    straggler = outline.supersteps[0].straggler
+    assert outline.peak == 2
+    assert straggler is not None
+    assert straggler.task_id == "a"
 
 
 def test_more_running_than_slots_counts_those_that_started_first() -> None:

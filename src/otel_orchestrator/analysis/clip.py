@@ -23,6 +23,7 @@ Key = tuple[str, str]
 
 _LLM: Final = (semconv.WORKING, semconv.LLM)
 _FRAMEWORK: Final = (semconv.WORKING, semconv.FRAMEWORK)
+_QUEUED: Final = (semconv.WAITING, semconv.QUEUE)
 
 
 class Ran(Struct, eq=False, gc=False):
@@ -85,6 +86,8 @@ def clip(root: Span, below: Mapping[str, tuple[Span, ...]], end_ns: int) -> Ran:
                 kept.append(found)
                 if child.span_id in below:
                     stack.append((found, is_in_llm, is_in_node))
+                elif ran.span.operation == semconv.SUPERSTEP and _is_left_over(found):
+                    found.key = _QUEUED
         ran.inside = tuple(kept)
     return top
 
@@ -94,6 +97,22 @@ def _ran(span: Span, start_ns: int, end_ns: int, is_in_llm: bool, is_in_node: bo
     has_short = Attr.SHORT_WAIT in "".join(span.attributes)
     short = _short_waits(span) if has_short else ()
     return Ran(span, start_ns, end_ns, _key(span, is_in_llm, is_in_node), short)
+
+
+def never_started(task: Ran) -> bool:
+    """Whether a superstep's task was still waiting for a slot when everything ended."""
+    return task.span.operation == semconv.TASK and task.key == _QUEUED
+
+
+def _is_left_over(leaf: Ran) -> bool:
+    """Whether a superstep broke off before this task of it started.
+
+    Its wait is written when its node starts, so of one that was killed or cancelled before that
+    there is nothing below its span, neither a node nor a wait.
+    """
+    span = leaf.span
+    is_cut = span.never_ended or span.outcome in (semconv.CANCELLED, semconv.INTERRUPTED)
+    return is_cut and span.operation == semconv.TASK and not leaf.short
 
 
 def _is_beside(span: Span) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 from .. import semconv
 from ..model import Span
 from ..semconv import Attr
-from .clip import Ran, seconds_to_ns
+from .clip import Ran, never_started, seconds_to_ns
 from .intervals import Interval
 
 _TRANSPARENT: Final = (semconv.LOOP, semconv.SUPERSTEP)
@@ -106,8 +106,12 @@ class Superstep:
 
     @property
     def straggler(self) -> Job | None:
-        """The job that ended last; of equals, the one that started first."""
-        return max(self.jobs, key=lambda j: j.ended_ns, default=None)
+        """The job that ended last; of equals, the one that started first.
+
+        Nobody waited for what never started, or came out of a cache at the barrier.
+        """
+        ran = [j for j in self.jobs if j.started_ns < j.ended_ns]
+        return max(ran or self.jobs, key=lambda j: j.ended_ns, default=None)
 
     @property
     def is_of_workers(self) -> bool:
@@ -231,6 +235,8 @@ def _job(ran: Ran, top: Ran, waits: Sequence[Ran], attempts: Sequence[Ran]) -> J
     is_task = span.operation == semconv.TASK
     if attempts:
         started, ended = min(a.start_ns for a in attempts), max(a.end_ns for a in attempts)
+    elif never_started(ran):
+        started = ended = end
     else:
         started, ended = _between_waits(ran, waits)
     scheduled = ran.start_ns

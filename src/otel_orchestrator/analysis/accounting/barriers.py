@@ -58,6 +58,7 @@ def barriers_of(outline: Outline) -> tuple[Barrier, ...]:
 
 def _barrier(superstep: Superstep, held: list[Held]) -> Barrier:
     straggler = superstep.straggler
-    waits = [straggler.ended_ns - j.ended_ns for j in superstep.jobs] if straggler else []
+    # What never started has no result that could wait.
+    waits = [max(0, straggler.ended_ns - j.ended_ns) for j in superstep.jobs] if straggler else []
     longest = sorted(held, key=lambda h: (-h.ns, h.job.span.span_id))
     return Barrier(superstep, straggler, sum(waits), tuple(longest), sum(h.ns for h in held))

@@ -246,8 +246,9 @@ def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
             yield semconv.QUEUE, queued
     for superstep in outline.supersteps:
         if not superstep.knows_dependencies and len(superstep.jobs) > 1:
-            ends = [j.ended_ns for j in superstep.jobs]
-            yield _UNKNOWN, (min(ends), max(ends))
+            ends = [j.ended_ns for j in superstep.jobs if j.started_ns < j.ended_ns]
+            if ends:
+                yield _UNKNOWN, (min(ends), max(ends))
     for wait in _between_jobs(outline.top):
         yield _CHECKPOINT if wait.key[1] == semconv.CHECKPOINT else _READER, wait.interval
 

@@ -28,8 +28,13 @@ LLM_CATEGORIES: Final = (semconv.LLM, semconv.RATE_LIMIT, semconv.POOL)
 def llm(case: Case) -> Finding:
     """Judge LLM latency by what the typical worker does."""
     services = [case.service(j) for j in case.workers]
+    # What never started, or came out of a cache, says nothing of what workers do.
     typical = _median(
-        [_ratio(s.ns(*LLM_CATEGORIES), s.whole_ns - s.ns(semconv.GIT)) for s in services]
+        [
+            _ratio(s.ns(*LLM_CATEGORIES), s.whole_ns - s.ns(semconv.GIT))
+            for s in services
+            if s.whole_ns
+        ]
     )
     total = sum(s.ns(*LLM_CATEGORIES) for s in services)
     on_wall = sum(case.service(j).ns(*LLM_CATEGORIES) for j in case.chain())
