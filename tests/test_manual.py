@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
 from otel_orchestrator import _guard
+from otel_orchestrator.lifecycle import spans
 from otel_orchestrator.queue import tasks
 from otel_orchestrator.semconv import Attr, Metric
 
@@ -219,3 +221,33 @@ def test_a_defect_of_ours_in_the_queue_changes_nothing_for_the_program(
                 otel.observe_tasks([{"id": "a"}])
                 with otel.task("worker", "a"), otel.wait("queue"):
                     pass
+
+
+class Failing(SpanProcessor):
+    """A user's processor with a defect, which the SDK does not catch."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        raise RuntimeError("a defect of the program's")
+
+
+def test_a_span_processor_that_raises_loses_its_span_and_nothing_else(
+    measured: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_guard, "strict", False)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Failing())
+    spans.use_provider(provider)
+    job: dict[str, Any] = {"id": "a"}
+    try:
+        with otel.run("r"):
+            otel.observe_tasks([job])
+            with otel.task("worker", job, write_timing=True):
+                pass
+    finally:
+        spans.use_provider(None)
+    assert job["duration_seconds"] > 0
+    assert dict(tasks._open) == {}
+    data = measured.get_metrics_data()
+    assert data is not None
+    metrics = data.resource_metrics[0].scope_metrics[0].metrics
+    assert {Metric.TASK_DURATION, Metric.WORKFLOW_DURATION} <= {m.name for m in metrics}

@@ -17,8 +17,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-from otel_orchestrator import runs
+from otel_orchestrator import _guard, runs
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
+from otel_orchestrator.instrumentors.langgraph.superstep import Superstep
 from otel_orchestrator.queue import tasks
 from otel_orchestrator.queue.fields import TaskFields, task_id_of
 from otel_orchestrator.queue.gauges import QueueChange
@@ -379,3 +380,28 @@ def test_graphs_that_follow_on_each_other_in_one_run_have_queues_of_their_own(
     assert after_one[-1] == (0, 0, 0)
     assert max(sum(depth) for depth in depths(changes)) == 2, "a task of the first graph is left"
     assert depths(changes)[-1] == (0, 0, 0)
+
+
+def test_a_run_whose_last_step_cannot_be_told_is_over_all_the_same(
+    exported: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise RuntimeError("a defect of ours")
+
+    monkeypatch.setattr(_guard, "strict", False)
+    monkeypatch.setattr(Superstep, "barrier", fail)
+
+    class State(TypedDict):
+        tasks: list[dict[str, Any]]
+
+    graph = StateGraph(State)
+    graph.add_node("worker", lambda _: 1 / 0)
+    graph.add_edge(START, "worker")
+    LangGraphInstrumentor().instrument()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            graph.compile(name="fails").invoke({"tasks": plan(a=[])})
+    finally:
+        LangGraphInstrumentor().uninstrument()
+    assert dict(tasks._open) == {}
+    assert "invoke_workflow fails" in [s.name for s in exported.get_finished_spans()]

@@ -194,26 +194,39 @@ class Operation:
                 end_late_ones()
             self.is_ok = outcome == semconv.OK
             self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
-            self.finishing()
-            span = self.span
-            if span.is_recording():
-                values: dict[str, AttributeValue] = {Attr.OUTCOME: outcome}
-                for category, waited_ns in (self._short_waits or {}).items():
-                    values[Attr.SHORT_WAIT + category] = waited_ns / 1e9
-                if outcome == semconv.ERROR:
-                    # The type and never the message, which may quote prompts and credentials.
-                    values[Attr.ERROR_TYPE] = error_type or "_OTHER"
-                    span.set_status(Status(StatusCode.ERROR, error_type))
-                span.set_attributes(values)  # at once: each call takes the span's lock
-                span.end(self.end_ns)
-            if self._metric is not None:
-                measured = dict(self.measured)
-                if outcome == semconv.ERROR:
-                    measured[Attr.ERROR_TYPE] = error_type or "_OTHER"
-                seconds = (self.end_ns - self.start_ns) / 1e9
-                metrics.record(self._metric, seconds, measured, self.context)
-            if self.on_end is not None:
-                self.on_end(self)
+            # The SDK passes on what a user's span processor raises: the rest is told all the same.
+            try:
+                self.finishing()
+                self._end_span(outcome, error_type)
+            finally:
+                try:
+                    self._record_duration(outcome, error_type)
+                finally:
+                    if self.on_end is not None:
+                        self.on_end(self)
+
+    def _end_span(self, outcome: Outcome, error_type: str | None) -> None:
+        span = self.span
+        if not span.is_recording():
+            return
+        values: dict[str, AttributeValue] = {Attr.OUTCOME: outcome}
+        for category, waited_ns in (self._short_waits or {}).items():
+            values[Attr.SHORT_WAIT + category] = waited_ns / 1e9
+        if outcome == semconv.ERROR:
+            # The type and never the message, which may quote prompts and credentials.
+            values[Attr.ERROR_TYPE] = error_type or "_OTHER"
+            span.set_status(Status(StatusCode.ERROR, error_type))
+        span.set_attributes(values)  # at once: each call takes the span's lock
+        span.end(self.end_ns)
+
+    def _record_duration(self, outcome: Outcome, error_type: str | None) -> None:
+        if self._metric is None:
+            return
+        measured = dict(self.measured)
+        if outcome == semconv.ERROR:
+            measured[Attr.ERROR_TYPE] = error_type or "_OTHER"
+        seconds = (self.end_ns - self.start_ns) / 1e9
+        metrics.record(self._metric, seconds, measured, self.context)
 
     def finishing(self) -> None:
         """Add what is only known at the end; for subclasses."""

@@ -238,6 +238,20 @@ class GraphRun:
             error_type: an error that LangGraph has yet to raise.
             is_over: end the run, too: nobody will tell of its stream's end.
         """
+        self._ended_as = (error, error_type)
+        # Whatever a span processor of the user's raises: the board is closed, and the run ends.
+        try:
+            self._close_loop(loop, error, error_type)
+        finally:
+            try:
+                self._close_board()
+            finally:
+                if self._reader is None or self._reader.run is not self:
+                    self.finish(None)
+                elif is_over:
+                    self._reader.finish(None)
+
+    def _close_loop(self, loop: Any, error: BaseException | None, error_type: str | None) -> None:
         if self._step is not None:
             self.barrier(error)
             self.applied(loop, error)
@@ -250,15 +264,12 @@ class GraphRun:
         self._last_end_ns = max(self._leaving_ns, self._last_end_ns)
         self._waited_for_checkpointer(now_ns, self._operation)
         self._last_end_ns = max(now_ns, self._last_end_ns)
-        self._ended_as = (error, error_type)
+
+    def _close_board(self) -> None:
         if self._has_tasks:
             tasks.close_board(self.run_id)
             if (board := self._board()) is not None and board.sees_nodes:
                 board.forget()  # the next graph of this run has tasks of its own
-        if self._reader is None or self._reader.run is not self:
-            self.finish(None)
-        elif is_over:
-            self._reader.finish(None)
 
     def finish(self, error: BaseException | None) -> None:
         """End the run: its reader has got the last item, or wants no more."""
