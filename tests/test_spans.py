@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +22,11 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_orchestrator import _guard
+from otel_orchestrator.instrumentors import _following
+from otel_orchestrator.instrumentors._following import Following
 from otel_orchestrator.lifecycle import attaching, outcomes, spans
 from otel_orchestrator.lifecycle.wrapping import wrap
+from otel_orchestrator.llm import chat
 from otel_orchestrator.semconv import Attr, Metric
 
 from .trees import attributes_of, tree
@@ -444,3 +450,45 @@ def test_what_another_process_left_out_is_for_the_sampler_to_say() -> None:
         assert sampler.names == ["node a"]
     finally:
         spans.use_provider(None)
+
+
+def test_a_forked_child_that_unwinds_tells_nothing_of_what_its_parent_has_open(
+    exported: InMemorySpanExporter, measured: InMemoryMetricReader
+) -> None:
+    def told() -> list[str]:
+        data = measured.get_metrics_data()
+        metrics = data.resource_metrics[0].scope_metrics[0].metrics if data else ()
+        return [s.name for s in exported.get_finished_spans()] + [m.name for m in metrics]
+
+    def foreign_call() -> chat.ChatCall:
+        call = chat.ChatCall(trace.INVALID_SPAN, Context(), 1)
+        call.is_foreign, call.usage = True, {Attr.INPUT_TOKENS: 1}
+        return call
+
+    ended: list[Any] = []
+    late = spans.start("late", state="working")
+    stream = Following(foreign_call(), SimpleNamespace(headers={}), print, print)
+    _following._open.add(stream)
+    out, into = os.pipe()
+    try:
+        with begin() as outer:
+            outer.on_end = ended.append
+            outer._metric = Metric.NODE_DURATION
+            spans.end_late(late.end)
+            if (child := os.fork()) == 0:
+                sys.exit()
+    except SystemExit:
+        try:
+            assert outer.end_ns
+            begin().end()
+            _following._lose_open_ones()
+            os.write(into, f"{told()} {len(ended)}".encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(out, 1000).decode() == "['outer'] 0", "but for its own"
+    stream.lost()
+    assert set(told()) == {"late", "outer", Metric.NODE_DURATION, Metric.TOKEN_USAGE}
+    assert ended == [outer]
+    os.close(out)
+    os.close(into)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
@@ -228,6 +229,14 @@ def _lose_open_ones() -> None:
             following.lost()
 
 
+def _start_in_child() -> None:
+    # What the parent has open, the parent ends and counts: here it is over.
+    for following in tuple(_open):
+        following._call.end_ns = following._call.end_ns or spans.now_ns()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_start_in_child)
 atexit.register(_lose_open_ones)
 spans.before_shutdown(_lose_open_ones)
 

@@ -12,6 +12,7 @@ an explicit parent, attach it only while the user's code runs, and end it with a
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -122,6 +123,19 @@ def make_late_spans() -> None:
             make()
 
 
+_forks = 0
+"""How often this process is a child of `os.fork`, counted from where Python started."""
+
+
+def _start_in_child() -> None:
+    global _forks  # noqa: PLW0603 - what the parent has open or late, the parent ends
+    _forks += 1
+    _late.clear()
+
+
+os.register_at_fork(after_in_child=_start_in_child)
+
+
 class Operation:
     """A live span, the context to run its children in, and how it ends.
 
@@ -136,6 +150,7 @@ class Operation:
     """
 
     __slots__ = (
+        "_forks",
         "_metric",
         "_previous",
         "_short_waits",
@@ -161,6 +176,7 @@ class Operation:
         self.start_ns = start_ns
         self.end_ns = 0
         self.is_ok = False
+        self._forks = _forks
         self._metric = metric
         self.measured = measured
         self.on_end: Callable[[Operation], None] | None = None
@@ -194,6 +210,8 @@ class Operation:
                 end_late_ones()
             self.is_ok = outcome == semconv.OK
             self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
+            if self._forks != _forks:
+                return  # a copy in a child that unwinds: the parent tells of it
             # The SDK passes on what a user's span processor raises: the rest is told all the same.
             try:
                 self.finishing()
