@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -108,6 +109,33 @@ def test_an_error_of_several_lines(server: Strange) -> None:
 def test_an_error_that_ends_before_its_end(server: Strange) -> None:
     server.status, server.missing = 500, 100
     assert said_of(server.url).startswith(f"{server.url} does not answer as Jaeger does: HTTP 500")
+
+
+def test_a_run_that_is_an_agent_is_found_by_its_id_and_one_inside_of_it_is_no_run(
+    server: Strange,
+) -> None:
+    def span(span_id: str, parent_id: str, **said: str) -> dict[str, object]:
+        return {
+            "traceId": "1" * 32,
+            "spanId": span_id * 16,
+            "parentSpanId": parent_id * 16,
+            "name": f"invoke_agent {span_id}",
+            "startTimeUnixNano": "1000",
+            "endTimeUnixNano": "2000",
+            "attributes": [
+                {"key": f"orchestrator.run.{k}", "value": {"stringValue": v}}
+                for k, v in said.items()
+            ],
+        }
+
+    spans = [span("a", "b", id="some-run"), span("c", "a", id="some-run", label="inner")]
+    blocks = [{"scopeSpans": [{"spans": spans}]}]
+    document = {"result": {"resourceSpans": blocks}}
+    server.body = json.dumps(document).encode()
+    (run,) = runs_in_jaeger(wanted_in("jaeger:service=svc,run=some-run", server.url))
+    assert (run.id, len(run.spans)) == ("some-run", 2)
+    with pytest.raises(RunFileError, match="has no run"):
+        runs_in_jaeger(wanted_in("jaeger:service=svc,label=inner", server.url))
 
 
 def test_a_jaeger_without_the_run(server: Strange) -> None:

@@ -69,6 +69,19 @@ def test_a_wait_that_is_open_says_on_what() -> None:
     assert live.now(10 * S).doing == (Doing("a", "wait lock", "waiting", ("db",), 5 * S, 2 * S),)
 
 
+def test_a_run_may_be_an_agent_and_its_end_is_seen() -> None:
+    """The agent inside of it ended first, and so comes first."""
+    live = Live()
+    agent = span("r", "invoke_agent coder", 1)
+    inner = span("i", "invoke_agent tester", 2, "t")
+    tool = span("t", "execute_tool test", 1.5, "r")
+    live.add([ended(inner, 3), ended(tool, 4), agent], [])
+    assert (live.now(5 * S).name, live.now(5 * S).outcome) == ("coder", None)
+    live.add([ended(agent, 9)], [])
+    now = live.now(10 * S)
+    assert (now.name, now.started_ns, now.ended_ns, now.outcome) == ("coder", 1 * S, 9 * S, "ok")
+
+
 def test_a_plain_node_is_shown_by_its_name() -> None:
     live = Live()
     live.add([ROOT, span("n", "node director", 3, "l", state="working")], [])

@@ -52,16 +52,17 @@ def test_every_line_is_otlp_and_the_first_names_the_version(tmp_path: Path) -> N
     assert all({"resourceSpans", "resourceMetrics"} & d.keys() for d in documents)
 
 
-def test_a_span_that_was_left_open_is_there_and_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["invoke_workflow w", "invoke_agent w"])
+def test_a_span_that_was_left_open_is_there_and_said(tmp_path: Path, name: str) -> None:
     writer = Writer(tmp_path)
-    with writer.span("invoke_workflow w", 0, None, "container"):
+    with writer.span(name, 0, None, "container"):
         with writer.span("node n", 1, 5):
             pass
         writer._processor.force_flush()
     run = read_run(find_run(None, tmp_path))
     writer.close()
     assert [(s.name, s.outcome) for s in run.spans] == [
-        ("invoke_workflow w", "open"),
+        (name, "open"),
         ("node n", "ok"),
     ]
     assert run.warnings == ("1 span has no end: the run is still going on, or it was killed",)

@@ -15,6 +15,7 @@ from typing import Final
 from .. import semconv
 from ..model import GaugePoint, Span
 from ..semconv import Attr, Metric
+from .roots import is_root
 
 MINUTE_NS: Final = 60_000_000_000
 _LATENCIES: Final = 50
@@ -107,13 +108,16 @@ class Live:
 
     def add(self, spans: Iterable[Span], points: Iterable[GaugePoint]) -> None:
         """Take in what was written since the last time."""
+        spans = tuple(spans)
+        # What a span is in is open and noted, or ends in the same batch.
+        ids = self._open.keys() | {span.span_id for span in spans}
         for span in spans:
             if span.end_ns is None:
                 self._open[span.span_id] = span
             else:
                 self._end(span, span.end_ns)
-            is_root = span.operation == semconv.INVOKE_WORKFLOW
-            if is_root and (self._root is None or self._root.span_id == span.span_id):
+            root = self._root
+            if is_root(span, ids) if root is None else span.span_id == root.span_id:
                 self._root = span
         self._add_points(points)
 

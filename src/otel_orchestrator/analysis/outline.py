@@ -85,13 +85,17 @@ class Outline:
 
 
 def root_of(forest: Forest) -> Span | None:
-    """Return the run's span: the first `invoke_workflow`, else the first `invoke_agent`."""
+    """Return the run's span: of the outermost graphs the first workflow, else the first agent."""
     agent: Span | None = None
-    for span, _ in forest.walk():
+    above = -1  # how deep the agent is that everything deeper is part of
+    for span, depth in forest.walk():
+        if 0 <= above < depth:
+            continue
+        above = -1
         if span.operation == semconv.INVOKE_WORKFLOW:
             return span
-        if agent is None and span.operation == semconv.INVOKE_AGENT:
-            agent = span
+        if span.operation == semconv.INVOKE_AGENT:
+            agent, above = agent or span, depth
     return agent
 
 

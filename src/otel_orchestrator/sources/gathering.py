@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from msgspec import structs
 
+from ..analysis.roots import GRAPHS, is_root
 from ..model import Attributes, GaugePoint, Run, Span, Value
-from ..semconv import INTERRUPTED, INVOKE_AGENT, INVOKE_WORKFLOW, PENDING, Attr
+from ..semconv import INTERRUPTED, PENDING, Attr
 from .clocks import aligned
 from .otlp import Told
 
 _WARNINGS_AT_MOST: Final = 20
-_MAY_BE_BELOW_OTHERS: Final = (INVOKE_WORKFLOW, INVOKE_AGENT)
 
 
 class Gathering:
@@ -98,10 +98,10 @@ class Gathering:
         warnings = [*self._warnings.all(), *said]
         # A run may well be below a span of the caller's, which is in no run and so not here.
         orphans = [s for s in spans if s.parent_id and s.parent_id not in ids]
-        if any(s.operation not in _MAY_BE_BELOW_OTHERS for s in orphans):
+        if any(s.operation not in GRAPHS for s in orphans):
             warnings.append("some spans have a parent that is missing: they are shown as roots")
         if still_open := [s for s in spans if s.end_ns is None]:
-            warnings.append(_no_end(still_open))
+            warnings.append(_no_end(still_open, ids))
         if cut := [s for s in spans if s.end_ns is not None and s.never_ended]:
             warnings.append(_cut_off(cut))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
@@ -194,9 +194,9 @@ def _cut_off(spans: list[Span]) -> str:
     return f"{have} open when the program ended or was killed: interrupted then"
 
 
-def _no_end(spans: list[Span]) -> str:
+def _no_end(spans: list[Span], ids: Set[str]) -> str:
     have = "1 span has" if len(spans) == 1 else f"{len(spans)} spans have"
-    if any(s.operation == INVOKE_WORKFLOW for s in spans):
+    if any(is_root(s, ids) for s in spans):
         return f"{have} no end: the run is still going on, or it was killed"
     return f"{have} no end: taken to last as long as what it is part of"
 

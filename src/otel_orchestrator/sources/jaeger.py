@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import urlopen
 
 from .. import semconv
+from ..analysis.roots import is_root
 from ..errors import RunFileError
 from ..model import Run
 from ..semconv import Attr
@@ -168,7 +169,8 @@ def _services(url: str, service: str | None) -> list[str]:
 
 def _has(run: Run, attributes: Mapping[str, str]) -> bool:
     """Whether the run itself has them, not merely one of the spans in it."""
-    tops = [span for span in run.spans if span.operation == semconv.INVOKE_WORKFLOW]
+    ids = {span.span_id for span in run.spans}
+    tops = [span for span in run.spans if is_root(span, ids)]
     own = [run.resource, *(span.attributes for span in tops)]
     return all(
         any(str(found.get(key)) == value for found in own) for key, value in attributes.items()
