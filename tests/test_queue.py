@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
 from collections.abc import Iterator
 from typing import Any, TypedDict
 
@@ -20,6 +21,7 @@ import otel_orchestrator as otel
 from otel_orchestrator import _guard, runs
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
 from otel_orchestrator.instrumentors.langgraph.superstep import Superstep
+from otel_orchestrator.queue import gauges as queue_gauges
 from otel_orchestrator.queue import tasks
 from otel_orchestrator.queue.fields import TaskFields, task_id_of
 from otel_orchestrator.queue.gauges import QueueChange
@@ -405,3 +407,10 @@ def test_a_run_whose_last_step_cannot_be_told_is_over_all_the_same(
         LangGraphInstrumentor().uninstrument()
     assert dict(tasks._open) == {}
     assert "invoke_workflow fails" in [s.name for s in exported.get_finished_spans()]
+
+
+def test_a_forked_child_may_make_gauges_while_a_thread_of_its_parent_does() -> None:
+    with queue_gauges._making:
+        if (child := os.fork()) == 0:
+            os._exit(0 if queue_gauges._making.acquire(blocking=False) else 1)
+    assert os.waitpid(child, 0)[1] == 0

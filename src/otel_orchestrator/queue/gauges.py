@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -43,7 +44,15 @@ _TOLD_APART_AT_MOST: Final = 600
 
 _told_apart: Final[set[str]] = set()
 _made_for: Hashable = None
-_making: Final = threading.Lock()
+_making = threading.Lock()
+
+
+def _start_in_child() -> None:
+    global _making  # noqa: PLW0603 - a thread that is not in the child may hold it
+    _making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_start_in_child)
 
 
 def make(read: Read) -> None:
