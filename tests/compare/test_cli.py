@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -51,14 +52,16 @@ def write_groups(folder: Path, factor: float, runs: int = 5) -> None:
         write_run(folder, f"b-{n}", BASE[n] * factor, label="v2")
 
 
-def compare(folder: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def compare(
+    folder: Path, *words: str, cwd: Path | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder), "COLUMNS": "100"}
     return subprocess.run(
         [sys.executable, "-m", "otel_orchestrator.cli", "compare", *words],
-        capture_output=True,
         text=True,
         env=environment,
         cwd=cwd,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
 
 
@@ -183,6 +186,39 @@ def test_it_writes_what_is_asked_for_beside_the_text(slower: Path, tmp_path: Pat
     assert (again.returncode, again.stdout) == (2, "")
     assert "exists already. Type --force to overwrite it" in again.stderr
     assert compare(slower, *ids("a"), "--with", *ids("b"), *outputs, "--force").returncode == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise there")
+@pytest.mark.parametrize("streams", [("stdout",), ("stdout", "stderr")])
+@pytest.mark.parametrize(
+    ("groups", "runs", "code"),
+    [("same", 5, 0), ("slower", 5, 1), ("slower", 2, 3)],
+    ids=["no regression", "regression", "undecided"],
+)
+def test_a_reader_that_went_away_changes_neither_the_answer_nor_the_files(
+    request: pytest.FixtureRequest, tmp_path: Path, groups: str, runs: int, code: int,
+    streams: tuple[str, ...],
+) -> None:  # fmt: skip
+    names = ["c.html", "c.json"]
+    outputs = [word for name in names for word in ("--output", str(tmp_path / name))]
+    words = [*ids("a", runs), "--with", *ids("b", runs), *outputs, "--strict"]
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    gone: dict[str, Any] = dict.fromkeys(streams, ours)
+    done = compare(request.getfixturevalue(groups), *words, **gone)
+    os.close(ours)
+    assert done.returncode == code
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    if "stderr" not in streams:
+        assert done.stderr == "".join(f"Wrote {tmp_path / name}\n" for name in names)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device")
+def test_a_full_disk_is_no_regression(slower: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = compare(slower, *ids("a"), "--with", *ids("b"), stdout=full)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No space left on device" in done.stderr
 
 
 def test_a_baseline_says_the_same_as_its_runs(slower: Path, tmp_path: Path) -> None:

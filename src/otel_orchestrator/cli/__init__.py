@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from ..errors import OrchestratorError
+from .files import drop, say
 
 _TROUBLE: Final = 2
 _INTERRUPTED: Final = 130
@@ -39,6 +40,17 @@ class _Lazy(click.Group):
         command: click.Command = import_module(f"{__name__}.{cmd_name}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, SystemExit) as error:
+            # The reader of a pipe went away, as `head` does. Both click and rich end with 1 then.
+            cause = error.__context__ if isinstance(error, SystemExit) else error
+            if not isinstance(cause, BrokenPipeError):
+                raise
+            drop(sys.stdout)
+            return 0
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
@@ -54,6 +66,7 @@ def main() -> None:
     """Run the command line; exit code 2 and one line on stderr for trouble."""
     try:
         code = group.main(standalone_mode=False, prog_name="otel-orchestrator")
+        say("", end="")  # what is still buffered
     except OrchestratorError as error:
         if os.environ.get("OTEL_ORCHESTRATOR_DEBUG"):
             raise
@@ -62,10 +75,12 @@ def main() -> None:
         _fail(_said(error), _TROUBLE)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", _INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe went away, as `head` does; Python must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:
+        # Nobody foresaw it, such as a full disk below stdout: it is trouble, and no regression.
+        if os.environ.get("OTEL_ORCHESTRATOR_DEBUG"):
+            raise
+        drop(sys.stdout)
+        _fail(str(error), _TROUBLE)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -78,5 +93,5 @@ def _said(error: click.ClickException) -> str:
 def _fail(message: str, code: int) -> None:
     from ..sources.printable import printable
 
-    print(f"otel-orchestrator: {printable(' '.join(message.split()))}", file=sys.stderr)
+    say(f"otel-orchestrator: {printable(' '.join(message.split()))}", to=sys.stderr)
     sys.exit(code)

@@ -21,7 +21,7 @@ from ..reports.html import comparison as html_report
 from ..run_folder import folder_from_environment
 from ..sources.baselines import encode
 from ..sources.groups import digests_of, find_group
-from .files import check_free, write_whole
+from .files import check_free, say, write_whole
 from .progress import progress_over
 
 _PIPED_WIDTH: Final = 100
@@ -143,9 +143,9 @@ def command(
         return text.render(comparison, width=_width(), colour=colour, jaeger_url=jaeger)
 
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    print(rendered(shape, colour=colour), end="")
     for path, wanted in shapes.items():
         _write(path, rendered(wanted))
+    say(rendered(shape, colour=colour), end="")
     return comparison.exit_code(strict=strict)
 
 
@@ -175,7 +175,7 @@ def _shape_of(path: Path) -> str:
 def _write(path: Path, content: str) -> None:
     write_whole(path, content)
     # What goes to stdout may be meant for a program.
-    print(f"Wrote {path}", file=sys.stderr)
+    say(f"Wrote {path}", to=sys.stderr)
 
 
 def _width() -> int:

@@ -1,9 +1,11 @@
-"""Files that a command writes: whole or not at all."""
+"""What a command writes: files, whole or not at all, and what it prints, to a reader or to none."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import TextIO
 
 from ..errors import OrchestratorError
 
@@ -33,3 +35,25 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OrchestratorError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def say(text: str, *, end: str = "\n", to: TextIO | None = None) -> None:
+    """Print at once; if the reader of the pipe went away, as `head` does, everything else goes on.
+
+    click would end the command with exit code 1 then, which of `compare` means a regression.
+
+    Raises:
+        OrchestratorError: it cannot be written for another reason, such as a full disk.
+    """
+    stream = to or sys.stdout
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except OSError as error:
+        drop(stream)
+        if not isinstance(error, BrokenPipeError):
+            raise OrchestratorError(f"the output cannot be written: {error.strerror}") from error
+
+
+def drop(stream: TextIO) -> None:
+    """Send to nowhere what is not yet written: else Python would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -13,6 +13,7 @@ import click
 
 from ..run_folder import folder_from_environment
 from ..sources.runfiles import find_run, list_runs
+from .files import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ def command(
     else:
         paths = shipper.owed([file.path for file in reversed(list_runs(where))])
         if not paths:
-            print(f"{shipper.endpoint} has everything that was meant for it")
+            say(f"{shipper.endpoint} has everything that was meant for it")
     has_refused = False
     for path in paths:
         with _progress_of(path) as progress:
@@ -65,7 +66,7 @@ def command(
         if shipped.refused:
             said += f", {shipped.refused} it refuses"
             has_refused = True
-        print(said, flush=True)
+        say(said)
     shipper.close()
     return _REFUSED if has_refused else 0
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 import click
 
 from ..errors import OrchestratorError
+from .files import say
 from .ship import set_variables
 
 _FAILED = 1
@@ -66,7 +67,7 @@ def check(
         if shape == "text":
             _print(one.part, one.standing, one.told, one.fix)
     if shape == "json":
-        print(json.dumps({"format": 1, "checks": [asdict(one) for one in seen]}, indent=2))
+        say(json.dumps({"format": 1, "checks": [asdict(one) for one in seen]}, indent=2))
     return _FAILED if any(one.standing == "failed" for one in seen) else 0
 
 
@@ -85,6 +86,9 @@ def _print(part: str, standing: str, told: str, fix: str | None) -> None:
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     console = Console(no_color=not colour, highlight=False, soft_wrap=True)
     mark, style = _MARKS[standing]
-    console.print(Text.assemble((f"{mark} ", style), (f"{part:<11}", "bold"), told))
-    if fix is not None:
-        console.print(Text(f"  {'':<11}{fix}", "bright_black"))
+    # Printed by rich itself, a closed pipe would end the program with 1: something does not work.
+    with console.capture() as captured:
+        console.print(Text.assemble((f"{mark} ", style), (f"{part:<11}", "bold"), told))
+        if fix is not None:
+            console.print(Text(f"  {'':<11}{fix}", "bright_black"))
+    say(captured.get(), end="")
