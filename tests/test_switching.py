@@ -6,6 +6,7 @@ import subprocess
 from typing import Any, TypedDict
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otel_orchestrator as otel
 from otel_orchestrator import instrumentors
+from otel_orchestrator.instrumentors.openai import OpenAIInstrumentor
 
 NAMES = tuple(instrumentors._ENTRIES)
 
@@ -125,3 +127,13 @@ TestSwitching.settings = settings(max_examples=15, stateful_step_count=12, deadl
 
 def test_there_is_something_to_switch() -> None:
     assert len(seams()) > 30
+
+
+def test_what_does_not_fit_is_not_named_as_instrumented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        OpenAIInstrumentor, "instrumentation_dependencies", lambda self: ("openai >= 999",)
+    )
+    try:
+        assert otel.instrument(only=["openai", "git"]) == ("git",)
+    finally:
+        otel.uninstrument()

@@ -15,6 +15,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otel_orchestrator as otel
 from otel_orchestrator.errors import OrchestratorError
+from otel_orchestrator.instrumentors.langchain import LangChainInstrumentor
+from otel_orchestrator.instrumentors.openai import OpenAIInstrumentor
 from otel_orchestrator.llm import content
 from otel_orchestrator.semconv import Attr
 
@@ -244,3 +246,16 @@ def test_a_failed_and_a_left_call_have_no_answer(traced: InMemorySpanExporter, l
     told = chat_of(traced)
     assert Attr.INPUT_MESSAGES in told
     assert Attr.OUTPUT_MESSAGES not in told
+
+
+def test_one_that_is_switched_off_does_not_switch_off_what_the_others_were_asked_for(
+    llm: LLM, exported: InMemorySpanExporter
+) -> None:
+    otel.instrument(only=["langchain", "openai"], capture_content=True)
+    try:
+        OpenAIInstrumentor().uninstrument()
+        assert content.is_captured()
+        LangChainInstrumentor().uninstrument()
+        assert not content.is_captured()
+    finally:
+        otel.uninstrument()

@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 import otel_orchestrator as otel
 from otel_orchestrator.semconv import Attr
@@ -230,3 +231,38 @@ def test_a_program_of_its_own_has_all_of_it(llm: LLM, tmp_path: Path, name: str)
     posts = [attributes for name, attributes in told if name == "POST"]
     assert [p.get(Attr.RESEND_COUNT) for p in posts] == [None, 1]
     assert all(Attr.HTTP_FIRST_BYTE in p for p in posts)
+
+
+@pytest.mark.parametrize("is_async", KINDS)
+def test_a_hook_of_the_programs_may_say_how_it_ended(
+    provider: TracerProvider,
+    exported: InMemorySpanExporter,
+    llm: LLM,
+    left_alone: None,
+    is_async: bool,
+) -> None:
+    """By the names that OpenTelemetry's own method has."""
+
+    def hook(span: Any, *_: Any) -> None:
+        span.set_status(StatusCode.OK, description="fine")
+
+    async def async_hook(span: Any, *_: Any) -> None:
+        hook(span)
+
+    THEIRS().instrument(
+        tracer_provider=provider, response_hook=hook, async_response_hook=async_hook
+    )
+    ours(provider)
+    call("openai", llm.url, "create", is_async=is_async)
+    (post,) = [s for s in exported.get_finished_spans() if s.name == "POST"]
+    assert post.status.status_code is StatusCode.OK
+
+
+def test_requests_are_below_what_the_program_put_around_the_call(
+    provider: TracerProvider, exported: InMemorySpanExporter, llm: LLM, left_alone: None
+) -> None:
+    ours(provider)
+    tracer = provider.get_tracer("mine")
+    with otel.llm_call("gpt-asked"), tracer.start_as_current_span("mine"):
+        call("openai", llm.url, "create", is_async=False)
+    assert drawn(exported) == "chat gpt-asked\n  mine\n    POST"

@@ -96,7 +96,8 @@ def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[
         instrumentor = _load(entry)
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(**taken, **entry.given)
-        done.append(name)
+        if instrumentor.is_instrumented_by_opentelemetry:  # else it has said what it needs
+            done.append(name)
     return tuple(done)
 
 

@@ -10,6 +10,8 @@ from ..errors import OrchestratorError
 from ..lifecycle import spans
 from ..llm import content, prices
 
+_users: Final[set[str]] = set()
+
 LLM_OPTIONS: Final = frozenset({"capture_content", "content_max_bytes", "redact", "prices"})
 
 
@@ -21,8 +23,8 @@ def use_providers(options: Mapping[str, Any]) -> None:
         metrics.use_provider(meter_provider)
 
 
-def use_llm_options(options: Mapping[str, Any]) -> None:
-    """Take what an instrumentor of LLM calls may be given: `LLM_OPTIONS`."""
+def use_llm_options(user: str, options: Mapping[str, Any]) -> None:
+    """Take what an instrumentor of LLM calls, the user, may be given: `LLM_OPTIONS`."""
     redact = options.get("redact")
     if redact is not None and not callable(redact):
         raise OrchestratorError("redact has to be a function from a text to a text")
@@ -31,6 +33,7 @@ def use_llm_options(options: Mapping[str, Any]) -> None:
         "max_bytes": options.get("content_max_bytes"),
         "redact": redact,
     }
+    _users.add(user)
     if any(value is not None for value in chosen.values()):
         content.use(**chosen)
     else:
@@ -39,7 +42,9 @@ def use_llm_options(options: Mapping[str, Any]) -> None:
         prices.use(options["prices"])
 
 
-def forget_llm_options() -> None:
-    """Record nothing of LLM calls any more that was asked for in code."""
-    content.use()
-    prices.use(None)
+def forget_llm_options(user: str) -> None:
+    """Record nothing of LLM calls that was asked for in code, once the last user is off."""
+    _users.discard(user)
+    if not _users:
+        content.use()
+        prices.use(None)

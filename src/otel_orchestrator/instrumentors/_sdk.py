@@ -98,10 +98,10 @@ def _home_of(client: Any) -> Any:
     return next((c for c in getattr(client, "__mro__", ()) if "request" in vars(c)), client)
 
 
-def uninstrument(patches: Iterable[Patch]) -> None:
-    """Put everything back."""
+def uninstrument(library: str, patches: Iterable[Patch]) -> None:
+    """Put everything of a library back."""
     unpatch(patches)
-    forget_llm_options()
+    forget_llm_options(library)
 
 
 class _Entry(Around):

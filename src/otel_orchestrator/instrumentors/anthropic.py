@@ -31,12 +31,12 @@ class AnthropicInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
         import anthropic
 
         use_providers(kwargs)
-        use_llm_options(kwargs)
+        use_llm_options("anthropic", kwargs)
         clients = ("Anthropic", "AsyncAnthropic")
         self._patches = _sdk.instrument("anthropic", anthropic, clients, (_MESSAGES,))
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        _sdk.uninstrument(self._patches)
+        _sdk.uninstrument("anthropic", self._patches)
         self._patches = ()
 
 

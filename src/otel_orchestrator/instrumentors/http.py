@@ -115,7 +115,10 @@ def _leave_out_messages(span: Span) -> None:
             if (known := itself()) is not None:
                 known.set_attribute(Attr.ERROR_TYPE, outcomes.type_name(exception))
 
-    def set_status_without_words(status: Any, _: str | None = None) -> None:
+    def set_status_without_words(
+        status: Any,
+        description: str | None = None,  # noqa: ARG001 - the name that callers use
+    ) -> None:
         with guarded("noting how a request ended"):
             if (known := itself()) is not None:
                 type(known).set_status(known, getattr(status, "status_code", status))

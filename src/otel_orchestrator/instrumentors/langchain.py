@@ -72,7 +72,7 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
         from langchain_core.tools.base import BaseTool
 
         use_providers(kwargs)
-        use_llm_options(kwargs)
+        use_llm_options("langchain", kwargs)
         runs = (
             getattr(manager, "CallbackManagerForLLMRun", None),
             getattr(manager, "AsyncCallbackManagerForLLMRun", None),
@@ -96,7 +96,7 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
 
     def _uninstrument(self, **kwargs: Any) -> None:
         unpatch(self._patches)
-        forget_llm_options()
+        forget_llm_options("langchain")
         self._patches = ()
 
 

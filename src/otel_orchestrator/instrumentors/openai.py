@@ -40,12 +40,12 @@ class OpenAIInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base is
         import openai
 
         use_providers(kwargs)
-        use_llm_options(kwargs)
+        use_llm_options("openai", kwargs)
         clients = ("OpenAI", "AsyncOpenAI")
         self._patches = _sdk.instrument("openai", openai, clients, (_CHAT, _RESPONSES))
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        _sdk.uninstrument(self._patches)
+        _sdk.uninstrument("openai", self._patches)
         self._patches = ()
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import nullcontext
 from typing import Any, ParamSpec, TypeVar
 
@@ -124,6 +125,20 @@ def _generator(
     return wrapper
 
 
+def first_step(generator: AsyncGenerator[R, Any]) -> Awaitable[R]:
+    """Return the first step of an async generator that another is to stand in front of.
+
+    The event loop is not to know it: a loop that ends closes all that it knows at once, and then
+    the one in front would find this one "already running". The one in front closes it.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return generator.asend(None)  # the loop's hook is called here, not when it is awaited
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
 def _async_generator(
     function: Callable[..., Any],
     begin: Callable[..., Operation | None],
@@ -135,24 +150,23 @@ def _async_generator(
         # One that is left alone is driven as well: `async for` would keep sends, throws and the
         # close from it.
         inside = nullcontext() if operation is None else Inside(operation.context)
-        action, argument = generator.asend, None
+        awaited = first_step(generator)
         try:
             while True:
                 with inside:
                     try:
-                        item = await action(argument)
+                        item = await awaited
                     except StopAsyncIteration:
                         break
                 _show(observe, operation, item)
                 try:
-                    argument = yield item
-                    action = generator.asend
+                    awaited = generator.asend((yield item))
                 except GeneratorExit:
                     with inside:
                         await generator.aclose()
                     raise
                 except BaseException as thrown:
-                    action, argument = generator.athrow, thrown
+                    awaited = generator.athrow(thrown)
         except BaseException as error:
             if operation is not None:
                 operation.fail(error)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, set_span_in_context
+from opentelemetry.trace import Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from .. import metrics, runs, semconv
@@ -288,7 +288,8 @@ def begin(
     foreign = None if outer is not None else foreign_span(model_name)
     call: ChatCall | Operation
     if outer is not None and outer.model_name == model_name:
-        call = ChatCall(outer.span, set_span_in_context(outer.span), spans.now_ns())
+        # Below whatever the program has put between the two.
+        call = ChatCall(outer.span, otel_context.get_current(), spans.now_ns())
         call.part_of = outer
     elif foreign is not None:
         call = _adopt(foreign, values, measured)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from .._guard import guarded
 
 FINISHED: Final = "finished"
+_TEXTS: Final = (str, bytes, bytearray)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,13 @@ class Seen:
 
 
 def read_tasks(tasks: Any, fields: TaskFields) -> dict[str, Seen]:
-    """Return the tasks by id; whatever has no id is no task."""
+    """Return the tasks by id; whatever has no id is no task.
+
+    An iterator has none: reading it would take its items from the program.
+    """
     items = tasks.values() if isinstance(tasks, Mapping) else tasks
     seen: dict[str, Seen] = {}
-    for item in items if isinstance(items, Iterable) else ():
+    for item in items if isinstance(items, Collection) and not isinstance(items, _TEXTS) else ():
         task_id = _field(item, fields.id)
         if task_id is not None:
             needs = _ids(_field(item, fields.depends_on), fields)
@@ -117,5 +121,7 @@ def _ids(needs: Any, fields: TaskFields) -> frozenset[str] | None:
         return None
     if isinstance(needs, str) or not isinstance(needs, Iterable):
         return frozenset({str(needs)})
+    if not isinstance(needs, Collection):  # an iterator is the program's to read
+        return None
     ids = (n if isinstance(n, str | int) else _field(n, fields.id) for n in needs)
     return frozenset(str(n) for n in ids)

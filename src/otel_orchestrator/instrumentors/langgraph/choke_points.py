@@ -75,13 +75,12 @@ class ChokePoint:
 
 
 def _streams(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with guarded("noting which graph runs"):
-            _graphs[id(self.nodes)] = self
-        return followed(original(self, *args, **kwargs))
+    return followed(original, _note_graph)
 
-    return stream
+
+def _note_graph(graph: Any) -> None:
+    with guarded("noting which graph runs"):
+        _graphs[id(graph.nodes)] = graph
 
 
 def _enters(original: Callable[..., Any]) -> Callable[..., Any]:

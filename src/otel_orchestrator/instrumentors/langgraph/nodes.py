@@ -94,6 +94,7 @@ class TaskRecord:
         "scheduled_ns",
         "started_ns",
         "task",
+        "task_id",
         "was_restored",
     )
 
@@ -110,7 +111,8 @@ class TaskRecord:
         plan: tasks.Plan | None = None,
     ) -> None:
         self.run = run
-        self.task = task
+        self.task: Any = task  # until the barrier: it holds the stand-in, which holds this
+        self.task_id = Clean(task.id)
         self.name: str = task.name
         self.scheduled_ns = scheduled_ns
         self.parent = parent
@@ -229,7 +231,7 @@ class TaskRecord:
     def _has_result(self) -> bool:
         # Writes of a task that never ran come out of the cache or the checkpoint. LangGraph notes
         # the cancellation of a task as a write, too.
-        writes = self.task.writes
+        writes: Any = None if self.task is None else self.task.writes
         return bool(writes) and not any(channel in _NO_RESULT for channel, _ in writes)
 
     @property
@@ -246,7 +248,7 @@ class TaskRecord:
         if self.attempts > 1:
             values[Attr.NODE_ATTEMPT] = self.attempts
         if self.container is None:
-            values[Attr.GRAPH_TASK_ID] = Clean(self.task.id)
+            values[Attr.GRAPH_TASK_ID] = self.task_id
         if self.app_id is not None:
             values[Attr.TASK_ID] = self.app_id
         if self.container is None and self.plan is not None:

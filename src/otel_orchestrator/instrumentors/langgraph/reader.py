@@ -7,13 +7,15 @@ end, which is after LangGraph has left its loop: the last items come after that.
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 from ..._guard import guarded
 from ...lifecycle import spans
+from ...lifecycle.wrapping import first_step
 
 Hold = tuple[int, int]
 
@@ -75,13 +77,66 @@ def starting_reader() -> Reader | None:
     return reader if reader is not None and reader.run is None else None
 
 
-def followed(stream: Any) -> Any:
-    """Return a generator that gives what `stream` gives, and notes what its reader does."""
-    if inspect.isgenerator(stream):
-        return _follow(stream)
-    if inspect.isasyncgen(stream):
-        return _follow_async(stream)
-    return stream
+def followed(original: Callable[..., Any], begins: Callable[[Any], None]) -> Callable[..., Any]:
+    """Return a generator function that gives what `original` gives, and notes what is read.
+
+    It is of the same kind as the original: LangChain asks which kind of function it has got.
+
+    Args:
+        original: a method that is a generator function, async or not.
+        begins: called with the object whose method is called.
+    """
+    stream: Callable[..., Any]
+    if inspect.isasyncgenfunction(original):
+
+        async def stream(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            begins(self)
+            generator = original(self, *args, **kwargs)
+            if not inspect.isasyncgen(generator):  # what another instrumentation gives instead
+                async for item in generator:
+                    yield item
+                return
+            reader, before = Reader(), _starting.get()
+            _starting.set(reader)
+            awaited = first_step(generator)
+            try:
+                while True:
+                    try:
+                        item = await awaited
+                    except StopAsyncIteration:
+                        break
+                    finally:
+                        if _starting.get() is reader:
+                            _starting.set(before)
+                    try:
+                        with _held(reader):
+                            argument = yield item
+                        awaited = generator.asend(argument)
+                    except GeneratorExit:
+                        await generator.aclose()
+                        raise
+                    except BaseException as thrown:
+                        awaited = generator.athrow(thrown)
+            except BaseException as error:
+                _finish(reader, error)
+                raise
+            _finish(reader, None)
+
+    elif inspect.isgeneratorfunction(original):
+
+        def stream(self: Any, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            begins(self)
+            generator = original(self, *args, **kwargs)
+            is_known = inspect.isgenerator(generator)
+            return (yield from _follow(generator) if is_known else generator)
+
+    else:  # what another instrumentation has put there: its stream is not followed
+
+        def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
+            begins(self)
+            return original(self, *args, **kwargs)
+
+    return functools.wraps(original)(stream)
 
 
 class _held:  # noqa: N801 - reads as a statement
@@ -130,34 +185,6 @@ def _follow(stream: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         raise
     _finish(reader, None)
     return result
-
-
-async def _follow_async(stream: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
-    reader, before = Reader(), _starting.get()
-    step, argument = stream.asend, None
-    _starting.set(reader)
-    try:
-        while True:
-            try:
-                item = await step(argument)
-            except StopAsyncIteration:
-                break
-            finally:
-                if _starting.get() is reader:
-                    _starting.set(before)
-            try:
-                with _held(reader):
-                    argument = yield item
-                step = stream.asend
-            except GeneratorExit:
-                await stream.aclose()
-                raise
-            except BaseException as thrown:
-                step, argument = stream.athrow, thrown
-    except BaseException as error:
-        _finish(reader, error)
-        raise
-    _finish(reader, None)
 
 
 def _finish(reader: Reader, error: BaseException | None) -> None:
