@@ -1,7 +1,8 @@
-"""Groups of runs whose files are pruned while they are read."""
+"""Groups of runs: of exports, named twice, and whose files are pruned while they are read."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,28 @@ def test_a_run_that_vanishes_before_its_label_is_read_has_none(
     gone = RunFile("gone", folder / "gone.jsonl", 0)
     monkeypatch.setattr(groups, "list_runs", lambda folder: [gone, *list_runs(folder)])
     assert len(find_group(["label=v1"], folder).sources) == 2
+
+
+def write_export(folder: Path, name: str, first: str = "") -> Path:
+    """Write what a Collector's file exporter would have written of the runs in a folder."""
+    lines = [first] if first else []
+    for n, path in enumerate(sorted(folder.glob("*.jsonl")), 1):
+        for line in path.read_text("utf-8").splitlines():
+            document = json.loads(line)
+            document.pop("runFile", None)
+            # The runs of a test all have trace 1.
+            lines.append(json.dumps(document).replace(f"{1:032x}", f"{n:032x}"))
+    export = folder / name
+    export.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return export
+
+
+@pytest.mark.parametrize("first", ["", '{"resourceMetrics": []}', '{"resourceLogs": []}'])
+def test_an_export_is_known_by_its_first_line_whatever_signal_that_is(
+    folder: Path, first: str
+) -> None:
+    """A Collector writes all signals into one file if it is told so."""
+    export = write_export(folder, "export.txt", first)
+    (digests,) = digests_of([find_group([str(export)], folder)])
+    assert [digest.run_id for digest in digests] == ["a-0", "a-1", "b-0", "b-1"]
+    assert [digest.spans for digest in digests] == [5] * 4

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..errors import RunFileError
 from ..model import Run
@@ -21,6 +21,7 @@ from .runfiles import RunFile, find_run, read_run
 
 _OF: Final = "#"
 _NAMED_AT_MOST: Final = 5
+_OTLP: Final = ("resourceSpans", "resourceMetrics", "resourceLogs")
 
 Progress = Callable[[int], None]
 
@@ -55,7 +56,12 @@ def find(word: str | None, folder: Path, jaeger_url: str = DEFAULT_URL) -> Sourc
     if run_id and Path(name).is_file():
         return Export(Path(name), run_id)
     file = find_run(word, folder)
-    return file if _is_run_file(file.path) else Export(file.path, None)
+    return Export(file.path, None) if _is_export(file.path) else file
+
+
+def is_otlp(path: Path) -> bool:
+    """Whether a file begins as a run file or an export does; its name may be any."""
+    return not _first_line(path).keys().isdisjoint(_OTLP)
 
 
 def read(source: Source, progress: Progress | None = None) -> tuple[Run, ...]:
@@ -94,14 +100,17 @@ def read_one(source: Source, progress: Progress | None = None) -> Run:
     )
 
 
-def _is_run_file(path: Path) -> bool:
+def _is_export(path: Path) -> bool:
+    return is_otlp(path) and "runFile" not in _first_line(path)
+
+
+def _first_line(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as lines:
             first = json.loads(lines.readline(LONGEST))
     except (OSError, ValueError, RecursionError):
-        return True  # reading it says what is wrong
-    is_export = isinstance(first, dict) and "resourceSpans" in first and "runFile" not in first
-    return not is_export
+        return {}  # reading it says what is wrong
+    return first if isinstance(first, dict) else {}
 
 
 def _documents(path: Path, progress: Progress | None) -> Iterator[Told]:
