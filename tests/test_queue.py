@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypedDict
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -37,6 +40,13 @@ def changes() -> Iterator[list[QueueChange]]:
     stop = tasks.subscribe(seen.append)
     yield seen
     stop()
+
+
+def opened(run_id: str) -> QueueBoard:
+    tasks.open_board(run_id)
+    board = tasks.board(run_id)
+    assert board is not None
+    return board
 
 
 def depths(changes: list[QueueChange]) -> list[Depth]:
@@ -165,10 +175,10 @@ def test_a_text_that_is_no_known_id_is_not_taken_for_one(text: str) -> None:
 
 
 def test_only_real_changes_are_told(changes: list[QueueChange]) -> None:
-    board = tasks.board("told")
+    board = opened("told")
     for _ in range(3):
         board.observe(plan(a=[], b=["a"]))
-    board.close()
+    tasks.close_board("told")
     assert depths(changes) == [(1, 0, 1), (0, 0, 0)]
     assert all(c.run_id == "told" for c in changes)
 
@@ -248,7 +258,7 @@ def gauges(reader: InMemoryMetricReader) -> dict[str, dict[tuple[Any, Any], floa
 def test_gauges_show_every_run_and_its_zeros_to_every_reader(
     measured: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = tasks.board("one"), tasks.board("two")
+    one, two = opened("one"), opened("two")
     one.observe(plan(a=[], b=["a"]))
     two.observe(plan(a=[]))
     depth = gauges(measured)[Metric.QUEUE_DEPTH]
@@ -258,20 +268,20 @@ def test_gauges_show_every_run_and_its_zeros_to_every_reader(
     age = gauges(measured)[Metric.QUEUE_OLDEST_AGE]
     assert age["one", "ready"] > 0
     assert age["one", "waiting"] > 0
-    one.close()
+    tasks.close_board("one")
     for _ in range(2):
         depth = gauges(measured)[Metric.QUEUE_DEPTH]
         assert [depth["one", s] for s in ("ready", "active", "waiting")] == [0, 0, 0]
         assert depth["two", "ready"] == 1
     monkeypatch.setattr(tasks, "_SHOWN_CLOSED_NS", 0)
     assert ("one", "ready") not in gauges(measured)[Metric.QUEUE_DEPTH]
-    two.close()
+    tasks.close_board("two")
 
 
 def test_of_very_many_runs_in_one_process_the_gauges_tell_the_sum(
     measured: InMemoryMetricReader,
 ) -> None:
-    runs = [tasks.board(f"run {i}") for i in range(700)]
+    runs = [opened(f"run {i}") for i in range(700)]
     for run in runs:
         run.observe(plan(a=[], b=["a"]))
     depth = gauges(measured)[Metric.QUEUE_DEPTH]
@@ -279,7 +289,7 @@ def test_of_very_many_runs_in_one_process_the_gauges_tell_the_sum(
     assert depth[None, "ready"] == 100
     assert len(depth) == 3 * 601
     for run in runs:
-        run.close()
+        tasks.close_board(run.run_id)
     depth = gauges(measured)[Metric.QUEUE_DEPTH]
     assert sum(depth.values()) == 0
     assert None not in {state for _, state in depth}, "the SDK's own overflow"
@@ -414,3 +424,39 @@ def test_a_forked_child_may_make_gauges_while_a_thread_of_its_parent_does() -> N
         if (child := os.fork()) == 0:
             os._exit(0 if queue_gauges._making.acquire(blocking=False) else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_run_that_is_closed_while_its_board_is_asked_for_leaves_none_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closing = threading.Thread(target=tasks.close_board, args=("r",))
+
+    class Slow(Counter[str | None]):
+        """Another thread closes the run as soon as it is seen to be open."""
+
+        def __getitem__(self, key: str | None) -> int:
+            count = super().__getitem__(key)
+            if count and not closing.ident:
+                closing.start()
+                closing.join(0.2)
+            return count
+
+    monkeypatch.setattr(tasks, "_open", Slow({"r": 1}))
+    tasks.board_of(runs.in_run("r", Context()), knows_tasks=True)
+    closing.join()
+    assert tasks.find_board("r") is None
+
+
+def test_nothing_opens_the_board_of_a_run_that_nobody_has_open() -> None:
+    assert tasks.board("over") is None
+
+
+def test_a_board_that_is_closed_stays_empty_for_those_who_still_hold_it(
+    changes: list[QueueChange],
+) -> None:
+    board = opened("r")
+    board.observe(plan(a=[]))
+    tasks.close_board("r")
+    board.started("a")
+    board.observe(plan(a=[], b=[]))
+    assert depths(changes) == [(1, 0, 0), (0, 0, 0)]

@@ -115,6 +115,7 @@ class QueueBoard:
         self._lock = threading.Lock()
         self._fields = TaskFields()
         self._sees_nodes = False
+        self._is_closed = False
         self._observed: dict[str, Seen] = {}
         self._working: dict[str, int] = {}
         self._finished_as: dict[str, str] = {}
@@ -226,21 +227,20 @@ class QueueBoard:
 
     def forget(self) -> QueueChange | None:
         """Empty the queue: the graph whose tasks these were is over. Another may follow it."""
+        return self._empty(for_good=False)
+
+    def close(self) -> QueueChange | None:
+        """Empty the queue: its run is over. Whatever else comes changes nothing any more."""
+        return self._empty(for_good=True)
+
+    def _empty(self, *, for_good: bool) -> QueueChange | None:
         with self._lock:
             self._observed, self._working, self._finished_as = {}, {}, {}
             self._lives, self._sees_nodes = {}, False
             change = self._change(spans.now_ns())
+            self._is_closed = self._is_closed or for_good
         _tell(change)
         return change
-
-    def close(self) -> None:
-        """Empty the queue: its run is over."""
-        change = self.forget()
-        with _lock:
-            was_open = _boards.pop(self.run_id, None) is not None
-            if was_open and change is not None:
-                _closed.append(change)
-                del _closed[:-_CLOSED_AT_MOST]
 
     def _states(self) -> dict[str, str]:
         states = states_of(self._observed, self._finished_as, self._fields)
@@ -280,6 +280,8 @@ class QueueBoard:
         )
 
     def _change(self, now_ns: int) -> QueueChange | None:
+        if self._is_closed:
+            return None
         states = self._states()
         self._live(states, now_ns)
         counted = self._count(now_ns, states)
@@ -300,12 +302,17 @@ def _start_in_child() -> None:
 os.register_at_fork(after_in_child=_start_in_child)
 
 
-def board(run_id: str | None) -> QueueBoard:
-    """Return the board of a run; a new one if it has none."""
-    found = _boards.get(run_id)
-    if found is None:
-        with _lock:
+def board(run_id: str | None) -> QueueBoard | None:
+    """Return the board of a run; a new one only while something has the run open.
+
+    Nobody would close another. What belongs to no run always has one.
+    """
+    if (found := _boards.get(run_id)) is not None:
+        return found
+    with _lock:  # or the run is closed between the look and the new board
+        if run_id is None or _open[run_id]:
             found = _boards.setdefault(run_id, QueueBoard(run_id))
+    if found is not None:
         gauges.make(_queues)
     return found
 
@@ -318,8 +325,6 @@ def find_board(run_id: str | None) -> QueueBoard | None:
 def board_of(context: Context, *, knows_tasks: bool = False) -> QueueBoard | None:
     """Return the board of the run that a context belongs to; a new one only while that is open.
 
-    Nobody would close another: the run is over, or nothing but its messages came here.
-
     Args:
         context: any.
         knows_tasks: whoever asks knows the run's tasks. Others get no new board of a run that
@@ -327,9 +332,7 @@ def board_of(context: Context, *, knows_tasks: bool = False) -> QueueBoard | Non
     """
     run_id = runs.run_id_of(context)
     is_ours = knows_tasks or not runs.is_opened_elsewhere(context)
-    if is_ours and (run_id is None or _open[run_id]):
-        return board(run_id)
-    return find_board(run_id)
+    return board(run_id) if is_ours else find_board(run_id)
 
 
 def open_board(run_id: str | None) -> None:
@@ -345,9 +348,11 @@ def close_board(run_id: str | None) -> None:
         if _open[run_id] > 0:
             return
         del _open[run_id]
-    found = _boards.get(run_id)
-    if found is not None:
-        found.close()
+        found = _boards.pop(run_id, None)
+    if found is not None and (change := found.close()) is not None:
+        with _lock:
+            _closed.append(change)
+            del _closed[:-_CLOSED_AT_MOST]
 
 
 def _tell(change: QueueChange | None) -> None:

@@ -166,7 +166,8 @@ class GraphRun:
         planned = list(loop.tasks.values())
         hidden = not self._shows_nodes or all(task.name == START_NODE for task in planned)
         with guarded("looking at the application's tasks"):
-            if self._has_tasks and not (board := tasks.board(self.run_id)).sees_nodes:
+            board = tasks.board(self.run_id) if self._has_tasks else None
+            if board is not None and not board.sees_nodes:
                 self._observe_queue(board, loop, planned, None)
         if hidden:
             self._step = Superstep(self._facts, None, self._operation, self._app_id)
