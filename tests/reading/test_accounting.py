@@ -363,16 +363,6 @@ def test_of_several_workflows_in_a_file_the_first_is_the_run() -> None:
     assert account(spans.run()).outline.wall == (5, 15)
 
 
-def test_a_run_that_is_an_agent_is_not_the_graph_that_a_tool_of_it_runs() -> None:
-    spans = Spans()
-    agent = spans.add("invoke_agent a", 5, 90, None)
-    tool = spans.add("execute_tool t", 10, 50, agent, "working", "tool")
-    spans.add("invoke_workflow w", 20, 40, tool)
-    assert account(spans.run()).outline.wall == (5, 90)
-    spans.add("invoke_workflow of another trace", 60, 70, None)
-    assert account(spans.run()).outline.wall == (60, 70)
-
-
 def test_time_waiting_for_a_person_is_no_run_time() -> None:
     spans = Spans()
     root = spans.add("invoke_workflow w", 5, 15, None)

@@ -25,6 +25,7 @@ VALUES: list[Any] = [
     {"intValue": -7},
     {"doubleValue": 2},
     {"doubleValue": 0.25},
+    {"doubleValue": 1e400},
     {"arrayValue": {"values": [{"stringValue": "a"}, {"intValue": "1"}, {"arrayValue": {}}]}},
     {"arrayValue": {}},
     {"bytesValue": "AA=="},
@@ -126,6 +127,22 @@ def test_what_is_odd_anywhere_in_a_line_changes_nothing(
 )
 def test_what_is_no_line_of_spans_is_read_or_not_alike(line: bytes) -> None:
     alike(line)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", '"NaN"', '"-Infinity"', "NaN"])
+def test_what_is_not_finite_is_left_out_alike(number: str) -> None:
+    value = {"doubleValue": "ODD"}
+    pairs = [
+        {"key": "a", "value": value},
+        {"key": "b", "value": {"arrayValue": {"values": [value]}}},
+    ]
+    span = {"traceId": "a", "spanId": "b", "startTimeUnixNano": "1", "attributes": pairs}
+    document = {"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": [span]}]}]}
+    whole = json.dumps(document).replace('"ODD"', number).encode()
+    alike(whole)
+    told = lines.told_in(whole)
+    assert told is not None
+    assert told.blocks[0][1][0].attributes == {"a": None, "b": (None,)}
 
 
 def test_a_recorded_run_is_decoded_alike_and_no_line_of_it_is_left_over(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..model import Run, Span
 from ..semconv import Attr, Metric
+from .calls import is_call
 from .intervals import Interval, without
 from .outline import root_of
 from .tree import Forest, forest_of
@@ -103,7 +104,7 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
     start_ns, wall_ns = run.start_ns, max(0, run.end_ns - run.start_ns)
     if root is not None:
         start_ns, wall_ns = root.start_ns, run.duration_of(root)
-    calls = [s for s in run.spans if s.category == "llm"]
+    calls = [s for s in run.spans if is_call(s)]
     return Summary(
         run_id=run.id,
         name=root.name.partition(" ")[2] if root else "(no run)",

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from ..model import Attributes, Span, Value
-from .otlp import IS_ERROR, LARGEST, Told, parent_of, told_in_any, value_of, with_lists
+from .otlp import IS_ERROR, LARGEST, Told, finite, parent_of, told_in_any, value_of, with_lists
 from .printable import may_need_signs, printable_attributes, printable_spans
 
 LONGEST: Final = 128 * 2**20
@@ -143,5 +143,5 @@ def _other(value: _Value) -> Value:
     if value.intValue is not UNSET:
         return value_of({"intValue": value.intValue})
     if value.doubleValue is not UNSET:
-        return value.doubleValue
+        return finite(value.doubleValue)
     return None if value.arrayValue is UNSET else value_of({"arrayValue": value.arrayValue})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from sys import intern
 from typing import Any, Final
 
@@ -201,11 +202,16 @@ def _integer(raw: Any) -> int:
     return number if -LARGEST <= number <= LARGEST else 0
 
 
-def _double(raw: Any) -> float:
+def _double(raw: Any) -> float | None:
     try:
-        return float(raw)
+        return finite(float(raw))
     except (TypeError, ValueError, OverflowError):
         return 0.0
+
+
+def finite(number: float) -> float | None:
+    """Return a number, None for NaN and infinity: nothing can be counted or written with them."""
+    return number if isfinite(number) else None
 
 
 def _number(raw: Any) -> float | None:

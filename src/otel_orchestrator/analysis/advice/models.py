@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 from ... import semconv
@@ -117,7 +118,8 @@ def _use(look: Look, calls: Sequence[Span], took_ns: int, whole_ns: int) -> Mode
 
 def _first_token_ns(call: Span) -> int | None:
     seconds = call.attributes.get(Attr.TIME_TO_FIRST_CHUNK)
-    return round(seconds * 1e9) if isinstance(seconds, int | float) else None
+    is_time = isinstance(seconds, int | float) and 0 <= seconds < 1e9  # anything may be recorded
+    return round(seconds * 1e9) if is_time else None
 
 
 def _came_in_chunks(call: Span) -> bool:
@@ -151,4 +153,4 @@ def _sum(calls: Sequence[Span], kind: str) -> int:
 
 def _cost(calls: Sequence[Span]) -> float | None:
     costs = [v for s in calls if isinstance(v := s.attributes.get(Attr.LLM_COST), int | float)]
-    return sum(costs) if costs else None
+    return total if costs and isfinite(total := sum(costs)) else None

@@ -22,7 +22,13 @@ HELD_SHARE_OF_SLOTS: Final = 0.30
 CYCLE_SHARE_OF_WALL: Final = 0.30
 _EXAMPLES: Final = 3
 
-LLM_CATEGORIES: Final = (semconv.LLM, semconv.RATE_LIMIT, semconv.POOL)
+_LLM_WAITS: Final = (semconv.RATE_LIMIT, semconv.POOL)
+
+
+def in_llm(did: Breakdown) -> int:
+    """Return what LLM calls took, and what they waited for; not a wait that a user calls `llm`."""
+    called = did.ns(semconv.LLM, state=semconv.WORKING)
+    return called + did.ns(*_LLM_WAITS, state=semconv.WAITING)
 
 
 def llm(case: Case) -> Finding:
@@ -30,23 +36,19 @@ def llm(case: Case) -> Finding:
     services = [case.service(j) for j in case.workers]
     # What never started, or came out of a cache, says nothing of what workers do.
     typical = _median(
-        [
-            _ratio(s.ns(*LLM_CATEGORIES), s.whole_ns - s.ns(semconv.GIT))
-            for s in services
-            if s.whole_ns
-        ]
+        [_ratio(in_llm(s), s.whole_ns - s.ns(semconv.GIT)) for s in services if s.whole_ns]
     )
-    total = sum(s.ns(*LLM_CATEGORIES) for s in services)
-    on_wall = sum(case.service(j).ns(*LLM_CATEGORIES) for j in case.chain())
+    total = sum(map(in_llm, services))
+    on_wall = sum(in_llm(case.service(j)) for j in case.chain())
     if not case.outline.supersteps:
-        on_wall = case.accounting.wall.ns(*LLM_CATEGORIES)
+        on_wall = in_llm(case.accounting.wall)
     calls = [(s, job) for job in case.workers for s in case.phases.called(job).llm]
     shares = case.of_wall(on_wall), case.of_slots(total)
     return finding(
         case,
         key="llm",
         title="LLM latency: workers spend their time in LLM calls",
-        concerns=LLM_CATEGORIES,
+        concerns=(semconv.LLM, *_LLM_WAITS),
         doubt=None
         if calls
         else "no worker's LLM call was recorded: none was made, or none is traced",
@@ -197,7 +199,7 @@ def sequence(case: Case) -> Finding:
             *(Number(f"in {name}", ns, "ns") for name, ns in sorted(by_name.items())),
             Number(
                 "in their LLM calls",
-                case.phases.total(cycle, *LLM_CATEGORIES),
+                sum(in_llm(case.service(j)) for j in cycle),
                 "ns",
             ),
             Number("idle slots meanwhile", idle, "ns"),

@@ -28,7 +28,7 @@ from ..tally import Breakdown
 from ..whatif.estimates import WhatIf, what_if
 from . import hypotheses
 from .findings import Case, Finding, unsure_of
-from .hypotheses import HELD_SHARE_OF_SLOTS, LLM_CATEGORIES
+from .hypotheses import HELD_SHARE_OF_SLOTS, in_llm
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
     "llm": (
@@ -134,7 +134,7 @@ _BETS: Final = (("llm", 0.60, 0.80), ("git", 0.10, 0.20), ("superstep", 0.05, 0.
 
 def _bets(slots: Breakdown, superstep: float) -> tuple[Bet, ...]:
     measured = {
-        "llm": slots.share(*LLM_CATEGORIES),
+        "llm": in_llm(slots) / slots.whole_ns if slots.whole_ns else 0.0,
         "git": slots.share(semconv.GIT, state=semconv.WORKING),
         "superstep": superstep,
     }

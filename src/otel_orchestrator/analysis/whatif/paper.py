@@ -19,7 +19,7 @@ from operator import add, mul
 from typing import Final
 from zlib import crc32
 
-from ..jobs import Job
+from ..jobs import Job, by_start
 from ..outline import Outline
 from ..phases import Phases
 from .simulation import Plan, bound, makespan
@@ -211,7 +211,8 @@ def _draws(span_id: str) -> list[float]:
 def needs_of(jobs: Sequence[Job]) -> list[tuple[int, ...]]:
     """Return for each job which of the others did what it depends on: O(n log n) in dependencies.
 
-    Of several jobs for one task it is the last that had ended when the job started.
+    Of several jobs for one task it is the last that had ended when the job started. Of jobs without
+    length at one instant only those that come before it, so that no two need each other.
     """
     by_task: dict[str, list[tuple[int, int]]] = {}
     for n, job in enumerate(jobs):
@@ -225,7 +226,8 @@ def needs_of(jobs: Sequence[Job]) -> list[tuple[int, ...]]:
         at = bisect_left(ends, (before_ns + 1,))
         return ends[at - 1][1] if at else -1
 
-    return [
-        tuple(sorted({last(d, job.started_ns) for d in job.depends_on or ()} - {-1, n}))
-        for n, job in enumerate(jobs)
-    ]
+    def needed(job: Job) -> set[int]:
+        found = {last(d, job.started_ns) for d in job.depends_on or ()} - {-1}
+        return {m for m in found if by_start(jobs[m]) < by_start(job)}
+
+    return [tuple(sorted(needed(job))) for job in jobs]

@@ -1,0 +1,98 @@
+"""Runs that are odd, but can be read: every report of them says something, and the right thing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from otel_orchestrator.analysis.accounting.views import account
+from otel_orchestrator.analysis.study import study
+from otel_orchestrator.model import Run
+from otel_orchestrator.reports import html as html_report
+from otel_orchestrator.reports import json as json_report
+from otel_orchestrator.reports import text as text_report
+from otel_orchestrator.semconv import Attr
+from otel_orchestrator.sources.runfiles import find_run, read_run
+
+from .generated import Spans
+from .runs import RUN_ID, Writer
+
+
+def not_finite(word: str) -> int:
+    raise AssertionError(f"{word} is no JSON")
+
+
+def reported(run: Run) -> str:
+    """Make every report; return the one for people."""
+    told = study(run)
+    json.loads(json_report.render(told), parse_constant=not_finite)
+    assert html_report.render(told, jaeger_url="http://localhost:16686")
+    return text_report.render(told, width=100, colour=False)
+
+
+def test_a_run_that_is_an_agent_is_not_the_graph_that_a_tool_of_it_runs() -> None:
+    spans = Spans()
+    agent = spans.add("invoke_agent a", 5, 90, None)
+    tool = spans.add("execute_tool t", 10, 50, agent, "working", "tool")
+    spans.add("invoke_workflow w", 20, 40, tool)
+    assert account(spans.run()).outline.wall == (5, 90)
+    spans.add("invoke_workflow of another trace", 60, 70, None)
+    assert account(spans.run()).outline.wall == (60, 70)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_task_that_is_held_in_a_run_by_hand_lies_beside_it(inside: bool) -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None)
+    task = spans.add("task a", 0, 60, root, task__id="a")
+    around = task if inside else root
+    spans.add("wait held", 10, 50, around, "waiting", "held", task__id="b")
+    assert reported(spans.run())
+    found = account(spans.run()).wall
+    assert {p.category: p.ns for p in found.parts} == {"framework": 100}
+
+
+@pytest.mark.parametrize("needs", [{"a": "b"}, {"b": "a"}, {"a": "b", "b": "a"}])
+def test_jobs_without_length_in_one_instant_may_need_each_other(needs: dict[str, str]) -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None)
+    superstep = spans.add("superstep", 0, 100, spans.add("loop", 0, 100, root))
+    for name in "abc":
+        said = {"task__id": name, "task__depends_on": tuple(needs.get(name, ""))}
+        task = spans.add("task w", 0, 100, superstep, **said)
+        start = 0 if name == "c" else 100
+        spans.add("node w", start, 100, task, "working", "compute", **said)
+    assert reported(spans.run())
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 1e300, -1.0])
+def test_numbers_that_cannot_be_are_left_out(tmp_path: Path, number: float) -> None:
+    writer = Writer(tmp_path)
+    said = {Attr.TIME_TO_FIRST_CHUNK: number, Attr.LLM_COST: number * 1e8, Attr.LLM_CHUNKS: 3}
+    with writer.span("invoke_workflow w", 0, 100, "container"):
+        for _ in range(2):
+            with writer.span("chat m", 10, 20, category="llm", attributes=said):
+                pass
+    writer.close()
+    run = read_run(find_run(RUN_ID, tmp_path))
+    assert reported(run)
+    (model,) = study(run).models
+    assert model.first_token_ns is None
+    assert model.cost == (-2e8 if number == -1 else None)
+
+
+def test_a_wait_that_a_user_calls_llm_is_no_call() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None)
+    superstep = spans.add("superstep", 0, 100, spans.add("loop", 0, 100, root))
+    for name in "abc":
+        task = spans.add("task w", 0, 100, superstep, task__id=name)
+        node = spans.add("node w", 0, 100, task, "working", "compute")
+        spans.add("wait llm", 0, 90, node, "waiting", "llm")
+    told = study(spans.run())
+    assert told.summary.llm_calls == 0
+    llm = next(f for f in told.verdict.findings if f.key == "llm")
+    assert (llm.measure, llm.share_of_wall, llm.share_of_slots) == (0, 0, 0)
+    assert next(bet for bet in told.verdict.bets if bet.key == "llm").measured == 0
