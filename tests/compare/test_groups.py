@@ -9,6 +9,7 @@ import pytest
 
 from otel_orchestrator.errors import RunFileError
 from otel_orchestrator.sources import groups
+from otel_orchestrator.sources.baselines import encode
 from otel_orchestrator.sources.groups import digests_of, find_group
 from otel_orchestrator.sources.runfiles import RunFile, list_runs
 
@@ -68,3 +69,21 @@ def test_an_export_is_known_by_its_first_line_whatever_signal_that_is(
     (digests,) = digests_of([find_group([str(export)], folder)])
     assert [digest.run_id for digest in digests] == ["a-0", "a-1", "b-0", "b-1"]
     assert [digest.spans for digest in digests] == [5] * 4
+
+
+def test_a_run_counts_once_whatever_names_it(folder: Path) -> None:
+    """Twice the same value would be taken for two that agree."""
+    (labelled,) = digests_of([find_group(["label=v1"], folder)])
+    baseline = folder / "baseline.json"
+    baseline.write_text(encode(labelled), "utf-8")
+    words = [str(baseline), "a-0", "label=v1", "b-0", str(baseline)]
+    (digests,) = digests_of([find_group(words, folder)])
+    assert sorted(digest.run_id for digest in digests) == ["a-0", "a-1", "b-0"]
+
+
+def test_different_runs_in_files_of_one_name_are_two(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "a-0.jsonl"
+    other.parent.mkdir()
+    other.write_text((folder / "a-1.jsonl").read_text("utf-8").replace(f"{1:032x}", f"{2:032x}"))
+    (digests,) = digests_of([find_group(["a-0", str(other)], folder)])
+    assert len(digests) == 2

@@ -52,25 +52,25 @@ class Group:
 
 
 def find_group(words: Sequence[str], folder: Path, jaeger_url: str = DEFAULT_URL) -> Group:
-    """Find the runs that words name, each once.
+    """Find the runs that words name.
 
     Raises:
         RunFileError: a word names none.
     """
     sources: dict[str, Source] = {}
-    digests: dict[str, Digest] = {}
+    digests: list[Digest] = []
     for word in words:
         if word.endswith(_BASELINE):
-            digests.update((digest.run_id, digest) for digest in read_baseline(Path(word)))
+            digests += read_baseline(Path(word))
         else:
             sources.update((_name(one), one) for one in _sources(word, folder, jaeger_url))
-    return Group(sources, tuple(digests.values()))
+    return Group(sources, tuple(digests))
 
 
 def digests_of(
     groups: Sequence[Group], progress: Callable[[int], None] | None = None
 ) -> list[list[Digest]]:
-    """Read every run of every group; large ones in several processes.
+    """Read every run of every group, each once; large ones in several processes.
 
     A run whose file has been taken away since it was found is left out.
 
@@ -91,12 +91,18 @@ def digests_of(
             if progress is not None:
                 progress(sizes[name])
     read_groups = [
-        [*group.digests, *(digest for name in group.sources for digest in found[name])]
+        _each_once([*group.digests, *(d for name in group.sources for d in found[name])])
         for group in groups
     ]
     if any(group.sources and not left for group, left in zip(groups, read_groups, strict=True)):
         raise RunFileError("all runs of a side were removed meanwhile: there is nothing to compare")
     return read_groups
+
+
+def _each_once(digests: Sequence[Digest]) -> list[Digest]:
+    """Leave out what a run is twice, such as in a baseline and in a file: it is one value only."""
+    # By its trace, too: different runs may be in files of one name.
+    return list({(digest.run_id, digest.trace_id): digest for digest in digests}.values())
 
 
 def _digests(source: Source) -> list[Digest]:
