@@ -460,3 +460,32 @@ def test_a_board_that_is_closed_stays_empty_for_those_who_still_hold_it(
     board.started("a")
     board.observe(plan(a=[], b=[]))
     assert depths(changes) == [(1, 0, 0), (0, 0, 0)]
+
+
+def test_what_is_told_last_is_how_the_queue_is(changes: list[QueueChange]) -> None:
+    """Nodes that end in threads of their own are noted in another order than they ended in."""
+    board = QueueBoard("r")
+    board.started("a", at_ns=1)
+    board.started("b", at_ns=2)
+    board.ended("b", at_ns=11)
+    board.ended("a", at_ns=10)
+    board.forget()
+    assert [(c.at_ns, c.active) for c in changes] == [(1, 1), (2, 2), (11, 1), (12, 0)]
+
+
+def test_changes_are_told_in_order_by_whichever_thread(changes: list[QueueChange]) -> None:
+    board = QueueBoard("r")
+    other = threading.Thread(target=board.started, args=("b", 2))
+
+    def slow(change: QueueChange) -> None:
+        if change.active == 1:
+            other.start()
+            other.join(0.2)
+            assert board.snapshot().active == 2, "a listener may look at the board"
+
+    stop = tasks.subscribe(slow)
+    tasks._listeners.reverse()  # the slow one is told first
+    board.started("a", 1)
+    other.join()
+    stop()
+    assert [c.at_ns for c in changes] == [1, 2]

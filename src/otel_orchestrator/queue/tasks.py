@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from opentelemetry.context import Context
@@ -76,6 +76,9 @@ _CLOSED_AT_MOST: Final = 500
 # As long as the slowest of the usual readers takes from one look to the next.
 _SHOWN_CLOSED_NS: Final = 65_000_000_000
 
+# A change that is older by more is of a clock that was set back: to stand still would be worse.
+_LATE_AT_MOST_NS: Final = 60_000_000_000
+
 
 def subscribe(listener: Listener) -> Callable[[], None]:
     """Call `listener` on every change of every queue; return a function that stops it."""
@@ -122,6 +125,9 @@ class QueueBoard:
         self._since: dict[str, tuple[str, int]] = {}
         self._lives: dict[str, _Life] = {}
         self._last: tuple[int, int, int] = (0, 0, 0)
+        self._last_ns = 0
+        self._untold: deque[QueueChange] = deque()
+        self._telling = threading.RLock()  # a listener may itself change the queue
 
     def observe(
         self,
@@ -154,12 +160,12 @@ class QueueBoard:
                 if task_id in observed and observed[task_id].status == status
             }
             at_ns = at_ns or spans.now_ns()
-            change = self._change(at_ns)
+            self._change(at_ns)
             for life in self._lives.values():
                 # What the state itself shows to be ready was held by no barrier.
                 if life.deps_done_ns == at_ns:
                     life.barrier_ns = at_ns
-        _tell(change)
+        self._tell()
 
     @property
     def sees_nodes(self) -> bool:
@@ -206,8 +212,8 @@ class QueueBoard:
         with self._lock:
             self._working[task_id] = self._working.get(task_id, 0) + 1
             self._finished_as.pop(task_id, None)
-            change = self._change(at_ns or spans.now_ns())
-        _tell(change)
+            self._change(at_ns or spans.now_ns())
+        self._tell()
 
     def ended(self, task_id: str, *, ok: bool = True, at_ns: int | None = None) -> None:
         """Note that a node has stopped working for a task, and whether it returned."""
@@ -217,8 +223,8 @@ class QueueBoard:
                 self._working[task_id] = left
             elif ok and task_id in self._observed:
                 self._finished_as[task_id] = self._observed[task_id].status
-            change = self._change(at_ns or spans.now_ns())
-        _tell(change)
+            self._change(at_ns or spans.now_ns())
+        self._tell()
 
     def snapshot(self) -> QueueChange:
         """Return the queue as it is now."""
@@ -239,7 +245,7 @@ class QueueBoard:
             self._lives, self._sees_nodes = {}, False
             change = self._change(spans.now_ns())
             self._is_closed = self._is_closed or for_good
-        _tell(change)
+        self._tell()
         return change
 
     def _states(self) -> dict[str, str]:
@@ -289,7 +295,21 @@ class QueueBoard:
         if depth == self._last:
             return None
         self._last = depth
-        return counted
+        # Nodes end in threads of their own and come here in any order: the counts are of this one.
+        is_late = 0 <= self._last_ns - now_ns < _LATE_AT_MOST_NS
+        self._last_ns = self._last_ns + 1 if is_late else now_ns
+        told = replace(counted, at_ns=self._last_ns)
+        self._untold.append(told)
+        return told
+
+    def _tell(self) -> None:
+        """Tell the listeners, in order, and not under the lock that asking the board takes."""
+        with self._telling:
+            while self._untold:
+                change = self._untold.popleft()
+                for listener in list(_listeners):
+                    with guarded("telling of a change of the queue"):
+                        listener(change)
 
 
 def _start_in_child() -> None:
@@ -353,14 +373,6 @@ def close_board(run_id: str | None) -> None:
         with _lock:
             _closed.append(change)
             del _closed[:-_CLOSED_AT_MOST]
-
-
-def _tell(change: QueueChange | None) -> None:
-    if change is None:
-        return
-    for listener in list(_listeners):
-        with guarded("telling of a change of the queue"):
-            listener(change)
 
 
 def _queues(closed: bool) -> list[QueueChange]:
