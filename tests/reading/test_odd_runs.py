@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_jobs_without_length_in_one_instant_may_need_each_other(needs: dict[str,
     root = spans.add("invoke_workflow w", 0, 100, None)
     superstep = spans.add("superstep", 0, 100, spans.add("loop", 0, 100, root))
     for name in "abc":
-        said = {"task__id": name, "task__depends_on": tuple(needs.get(name, ""))}
+        said: dict[str, Any] = {"task__id": name, "task__depends_on": tuple(needs.get(name, ""))}
         task = spans.add("task w", 0, 100, superstep, **said)
         start = 0 if name == "c" else 100
         spans.add("node w", start, 100, task, "working", "compute", **said)

@@ -118,8 +118,9 @@ def _use(look: Look, calls: Sequence[Span], took_ns: int, whole_ns: int) -> Mode
 
 def _first_token_ns(call: Span) -> int | None:
     seconds = call.attributes.get(Attr.TIME_TO_FIRST_CHUNK)
-    is_time = isinstance(seconds, int | float) and 0 <= seconds < 1e9  # anything may be recorded
-    return round(seconds * 1e9) if is_time else None
+    if not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
+        return None  # anything may be recorded
+    return round(seconds * 1e9)
 
 
 def _came_in_chunks(call: Span) -> bool:
