@@ -62,6 +62,34 @@ def test_a_task_whose_node_has_not_started_waits_for_a_slot_and_one_that_ended_i
     )
 
 
+def test_a_task_whose_attempt_failed_backs_off_and_only_that_is_an_error() -> None:
+    live = Live()
+    live.add([ROOT, LOOP, STEP, task("a"), task("b"), node("a", 3), node("b", 3)], [])
+    call = span("c", "chat gpt", 4, "n-a", state="working")
+    failed = [structs.replace(ended(s, 5), is_error=True) for s in (call, node("a", 3))]
+    live.add(failed, [])
+    now = live.now(6 * S)
+    assert Doing("a", "wait retry_backoff", "waiting", (), 5 * S, 2 * S) in now.doing
+    assert now.errors == 1
+    again = span("n-a2", "node worker", 7, "t-a", state="working")
+    live.add([again], [])
+    live.add([ended(again, 8)], [])
+    assert live.now(9 * S).doing[-1] == Doing("a", "wait barrier", "waiting", ("b",), 8 * S, 2 * S)
+    live.add([structs.replace(ended(node("b", 3), 9), is_error=True)], [])
+    rest = (task("b"), STEP, LOOP, ROOT)
+    live.add([structs.replace(ended(s, 9), is_error=True) for s in rest], [])
+    assert live.now(9 * S).errors == 2
+
+
+def test_turns_are_those_of_the_outermost_graph() -> None:
+    live = Live()
+    graph = span("g", "invoke_workflow sub", 3, "n-a", state="container")
+    turn = span("gl", "loop", 4, "g", loop__index=7)
+    live.add([ROOT, LOOP, STEP, task("a"), node("a", 3), graph, turn], [])
+    live.add([span("gs", "superstep", 4, "gl", superstep__index=9)], [])
+    assert (live.now(5 * S).loop, live.now(5 * S).superstep) == (2, 5)
+
+
 def test_a_wait_that_is_open_says_on_what() -> None:
     live = Live()
     lock = span("w", "wait lock", 5, "n-a", state="waiting", wait__on="db")

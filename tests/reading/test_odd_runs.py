@@ -84,6 +84,18 @@ def test_numbers_that_cannot_be_are_left_out(tmp_path: Path, number: float) -> N
     assert model.cost == (-2e8 if number == -1 else None)
 
 
+def test_turns_of_a_subgraph_are_not_those_of_the_run() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None)
+    superstep = spans.add("superstep", 0, 100, spans.add("loop", 0, 100, root))
+    node = spans.add("node n", 0, 100, superstep, "working", "compute")
+    graph = spans.add("invoke_workflow sub", 0, 100, node)
+    for at in range(0, 100, 20):
+        inner = spans.add("superstep", at, at + 20, spans.add("loop", at, at + 20, graph))
+        spans.add("node m", at, at + 20, inner, "working", "compute")
+    assert "1 loop · 1 superstep ·" in reported(spans.run())
+
+
 def test_a_wait_that_a_user_calls_llm_is_no_call() -> None:
     spans = Spans()
     root = spans.add("invoke_workflow w", 0, 100, None)

@@ -2,7 +2,7 @@
 
 A run file notes open spans within half a second, and waits only once they are over. So a wait that
 goes on is told from what is missing: a task none of whose nodes has started waits for a slot, one
-whose node has ended is held by those that still run.
+whose node has ended is held by those that still run, or tried again if it failed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Now:
         llm_in_flight: LLM calls that are open.
         llm_a_minute, tokens_a_minute, git_a_minute: ended in the last minute.
         llm_median_ns: of the last LLM calls; None before the first.
-        tasks_done, errors: how many spans of tasks ended, and how many spans failed.
+        tasks_done, errors: how many spans of tasks ended, and how many failed, without those that
+            only passed an error on.
         spans: how many have been seen.
     """
 
@@ -95,8 +96,10 @@ class Live:
     """A run in progress. It grows with what is open, not with how long it has gone on."""
 
     _open: dict[str, Span] = field(default_factory=dict)
-    _nodes_of: dict[str, int] = field(default_factory=dict)
-    """By open parent: when the last of its nodes ended."""
+    _nodes_of: dict[str, Span] = field(default_factory=dict)
+    """By open parent: the last of its nodes that ended."""
+    _passed_on: set[str | None] = field(default_factory=set)
+    """Ids of spans in which one failed already: if they fail, they only pass that on."""
     _root: Span | None = None
     _queue: deque[Queue] = field(default_factory=lambda: deque(maxlen=_POINTS))
     _llm: deque[tuple[int, int]] = field(default_factory=deque)
@@ -111,6 +114,7 @@ class Live:
         spans = tuple(spans)
         # What a span is in is open and noted, or ends in the same batch.
         ids = self._open.keys() | {span.span_id for span in spans}
+        self._passed_on |= {s.parent_id for s in spans if s.is_error}
         for span in spans:
             if span.end_ns is None:
                 self._open[span.span_id] = span
@@ -125,9 +129,10 @@ class Live:
         self._open.pop(span.span_id, None)
         self._nodes_of.pop(span.span_id, None)
         self._spans += 1
-        self._errors += span.is_error
+        self._errors += span.is_error and span.span_id not in self._passed_on
+        self._passed_on.discard(span.span_id)
         if span.operation == semconv.NODE and span.parent_id in self._open:
-            self._nodes_of[span.parent_id] = end_ns
+            self._nodes_of[span.parent_id] = span
         elif span.operation == semconv.TASK:
             self._tasks_done += 1
         elif span.operation == semconv.CHAT:
@@ -177,7 +182,12 @@ class Live:
         )
 
     def _index(self, operation: str, key: str) -> int:
-        found = [s.attributes.get(key) for s in self._open.values() if s.operation == operation]
+        # Of the outermost graph: a subgraph has turns of its own.
+        found = [
+            s.attributes.get(key)
+            for s in self._open.values()
+            if s.operation == operation and not self._is_within(s, semconv.NODE)
+        ]
         return max((int(i) for i in found if isinstance(i, int)), default=-1) + 1
 
     def _doing(self) -> Iterator[Doing]:
@@ -210,11 +220,14 @@ class Live:
         return False
 
     def _waiting(self, task: Span, busy: list[Span]) -> Doing:
-        ended_ns = self._nodes_of.get(task.span_id)
-        siblings = tuple(_who(u) for u in busy if u.parent_id == task.parent_id)
-        what = semconv.QUEUE if ended_ns is None else semconv.BARRIER
-        since_ns = task.start_ns if ended_ns is None else ended_ns
-        return Doing(_who(task), f"wait {what}", semconv.WAITING, siblings, since_ns, task.start_ns)
+        node = self._nodes_of.get(task.span_id)
+        on = tuple(_who(u) for u in busy if u.parent_id == task.parent_id)
+        what, since_ns = semconv.QUEUE, task.start_ns
+        if node is not None:
+            what, since_ns = semconv.BARRIER, node.end_ns or node.start_ns
+            if node.is_error:
+                what, on = semconv.RETRY_BACKOFF, ()
+        return Doing(_who(task), f"wait {what}", semconv.WAITING, on, since_ns, task.start_ns)
 
 
 def _leaves(unit: Span, children: dict[str, list[Span]]) -> Iterator[Doing]:

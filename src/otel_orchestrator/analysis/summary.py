@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .. import semconv
 from ..model import Run, Span
 from ..semconv import Attr, Metric
 from .calls import is_call
@@ -72,7 +74,8 @@ class Summary:
         outcome: how it ended.
         start_ns, wall_ns: of the outermost graph; without one, from first start to last end.
         errors: spans that are errors, without those that only passed one on.
-        loops, supersteps, llm_calls: how many.
+        loops, supersteps: how many, of the outermost graph.
+        llm_calls: how many.
         tasks: how many of the application's tasks were worked on, or spans of tasks without ids.
     """
 
@@ -105,6 +108,7 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
     if root is not None:
         start_ns, wall_ns = root.start_ns, run.duration_of(root)
     calls = [s for s in run.spans if is_call(s)]
+    turns = _turns(forest, root)
     return Summary(
         run_id=run.id,
         name=root.name.partition(" ")[2] if root else "(no run)",
@@ -115,8 +119,8 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
         wall_ns=wall_ns,
         spans=len(run.spans),
         errors=sum(1 for s in run.spans if s.is_error and not _passed_on(s, forest)),
-        loops=sum(1 for s in run.spans if s.name == "loop"),
-        supersteps=sum(1 for s in run.spans if s.name == "superstep"),
+        loops=turns[semconv.LOOP],
+        supersteps=turns[semconv.SUPERSTEP],
         tasks=_count_tasks(run),
         llm_calls=len(calls),
         input_tokens=_sum(calls, Attr.INPUT_TOKENS),
@@ -219,6 +223,18 @@ def _below_llm(run: Run, forest: Forest) -> set[str]:
                 below.add(child.span_id)
                 stack.append(child)
     return below
+
+
+def _turns(forest: Forest, root: Span | None) -> Counter[str]:
+    """Count the loops and supersteps of the outermost graph: not those of graphs inside of it."""
+    found: Counter[str] = Counter()
+    stack = list(forest.roots if root is None else forest.children(root))
+    while stack:
+        span = stack.pop()
+        if span.operation in (semconv.LOOP, semconv.SUPERSTEP):
+            found[span.operation] += 1
+            stack.extend(forest.children(span))
+    return found
 
 
 def _passed_on(error: Span, forest: Forest) -> bool:
