@@ -115,12 +115,33 @@ def test_one_against_one(slower: Path) -> None:
     "words",
     [
         [*ids("a"), "--with", *ids("b")],
-        ["--with", *ids("b"), "--strict", *ids("a")],
+        [
+            "--strict",
+            *ids("a"),
+            "--fail-on",
+            "wall>+5%",
+            "--with",
+            *ids("b"),
+            "--fail-on",
+            "waiting>+5%",
+        ],
+        [*ids("a"), "--with=b-0", *ids("b")[1:]],
+        ["label=v1", "--with=label=v2"],
+        [*ids("a"), "--with", *ids("b", 2), "--strict", "--with", *ids("b")[2:]],
         ["label=v1", "--with", "label=v2"],
         ["label=v1", *ids("a"), "--with", "label=v2"],
         [*ids("a"), *(word for run in ids("b") for word in ("--with", run))],
     ],
-    ids=["ids", "the other way round", "labels", "twice the same", "one by one"],
+    ids=[
+        "ids",
+        "options between",
+        "=",
+        "= label",
+        "--with twice",
+        "labels",
+        "twice the same",
+        "one by one",
+    ],
 )
 def test_ways_to_name_the_same_runs(slower: Path, words: list[str]) -> None:
     done = compare(slower, *words, "--format", "json")
@@ -247,6 +268,11 @@ def test_a_baseline_can_be_on_either_side_and_with_runs(slower: Path, tmp_path: 
     [
         (["a-0"], "compare with what? Type --with and the runs after"),
         (["--with", "a-0"], "Missing argument 'BASE...'"),
+        (
+            ["a-0", "--with", "b-0", "--strict", "b-1"],
+            "is b-1 of the runs before, or of those after?",
+        ),
+        (["--with=b-0", "b-1", "--fail-on", "wall>+5%", "a-0"], "is a-0 of the runs before, or"),
         (["a-0", "--with", "zzz"], "there is no run zzz in"),
         (["a-", "--with", "b-0"], "a- is the beginning of 5 run ids: type more of it"),
         (["label=v9", "--with", "b-0"], "has the label v9"),

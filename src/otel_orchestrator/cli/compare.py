@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -40,19 +41,39 @@ class _Command(click.Command):
     """Lets `--with` take all words up to the next option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_spread(args)))
+        options = (p for p in self.params if isinstance(p, click.Option) and not p.is_flag)
+        with_value = {name for option in options for name in option.opts}
+        return super().parse_args(ctx, list(_spread(args, with_value)))
 
 
-def _spread(words: list[str]) -> Iterator[str]:
-    """Put `--with` before each of the words that follow it."""
-    is_candidate = False
-    for word in words:
-        if word.startswith("-"):
-            is_candidate = word == _WITH
-            if not is_candidate:
-                yield word
+def _spread(words: Iterable[str], with_value: Container[str]) -> Iterator[str]:
+    """Put `--with` before each of the words that follow it.
+
+    Args:
+        words: of the command line.
+        with_value: the options whose next word is their value.
+
+    Raises:
+        OrchestratorError: a word comes so late that it may be of either side.
+    """
+    is_after = is_candidate = False
+    rest = iter(words)
+    for word in rest:
+        name, _, first = word.partition("=")
+        if name == _WITH:
+            is_after = is_candidate = True
+            yield from (_WITH, first) if first else ()
+        elif word.startswith("-"):
+            is_candidate = False
+            yield word
+            yield from islice(rest, 1 if word in with_value else 0)
         elif is_candidate:
             yield from (_WITH, word)
+        elif is_after:
+            raise OrchestratorError(
+                f"is {word} of the runs before, or of those after? Type BASE, {_WITH} and all of"
+                " CANDIDATE, then options"
+            )
         else:
             yield word
 
