@@ -159,18 +159,20 @@ def _superstep(draw: st.DrawFn, spans: Spans, loop: Span, now: int, is_control: 
 
 
 _JOBS = st.integers(1, 4)
-_ENDS = st.sampled_from(("ok", "cancelled", "interrupted", "killed", "open"))
+_ENDS = st.sampled_from(("ok", "cancelled", "interrupted", "killed", "open", "cached"))
 
 
 def _bare_task(
     spans: Spans, superstep: Span, start: int, barrier: int, ends: str, said: dict[str, Any]
 ) -> None:
-    """A task without anything below it: unless it ended well, it never started."""
+    """A task that did not run: unless it ended well, it never started."""
     if ends == "killed":
         said["open__age"] = (barrier - start) / 1e9
-    elif ends != "open":
+    elif ends in ("ok", "cancelled", "interrupted"):
         said["outcome"] = ends
-    spans.add("task w", start, None if ends == "open" else barrier, superstep, **said)
+    task = spans.add("task w", start, None if ends == "open" else barrier, superstep, **said)
+    if ends == "cached":
+        spans.add("node w", barrier, barrier, task, "working", "compute", node__source="cached")
 
 
 @st.composite

@@ -40,9 +40,12 @@ class Task:
         self.top = span if self.is_task else superstep
         nodes = [s for s in oracle.children(self.top) if s.name.startswith("node")]
         own = oracle.ticks[span.span_id]
-        self.busy = _hull(*(oracle.ticks[s.span_id] for s in nodes) if nodes else (own,))
-        if oracle.never_started(span):
-            self.busy = range(self.busy.stop, self.busy.stop)
+        self.busy = _hull(*(oracle.ticks[s.span_id] for s in nodes)) or range(
+            min(own), max(own) + 1
+        )
+        self.is_given = any("orchestrator.node.source" in s.attributes for s in nodes)
+        if oracle.never_started(span) or self.is_given:
+            self.busy = range(max(own) + 1, max(own) + 1)
         waits = [
             oracle.ticks[s.span_id]
             for s in oracle.children(self.top)
@@ -72,7 +75,7 @@ class Task:
 
 def _hull(*ticks: frozenset[int]) -> range:
     every = frozenset[int]().union(*ticks)
-    return range(min(every), max(every) + 1)
+    return range(min(every, default=0), max(every, default=-1) + 1)
 
 
 def tasks_of(oracle: Oracle) -> list[Task]:
@@ -121,7 +124,7 @@ def _idle_reasons(oracle: Oracle, tasks: list[Task], tick: int, idle: int) -> Sh
         *(
             "queue"
             for t in tasks
-            if t.start <= tick < t.busy.start and tick not in t.holds
+            if t.start <= tick < t.busy.start and tick not in t.holds and not t.is_given
         ),
         *("consumer" for t in tasks if t.start <= tick < t.busy.start and tick in t.holds),
         *("held" for t in tasks if 0 <= tick - t.planned - t.dependency < t.held),

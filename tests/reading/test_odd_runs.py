@@ -96,6 +96,19 @@ def test_turns_of_a_subgraph_are_not_those_of_the_run() -> None:
     assert "1 loop · 1 superstep ·" in reported(spans.run())
 
 
+def test_a_task_out_of_the_cache_does_not_wait_for_a_slot() -> None:
+    """Two slots: a works until 80, b was in the cache."""
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None, concurrency__limit=2)
+    superstep = spans.add("superstep", 0, 100, spans.add("loop", 0, 100, root))
+    task = spans.add("task w", 0, 100, superstep, task__id="a", task__depends_on=())
+    spans.add("node w", 0, 80, task, "working", "compute")
+    task = spans.add("task w", 0, 100, superstep, task__id="b", task__depends_on=())
+    spans.add("node w", 100, 100, task, "working", "compute", node__source="cached")
+    total = account(spans.run()).slots.total
+    assert {p.category: p.ns for p in total.parts} == {"compute": 80, "no_work": 120}
+
+
 def test_a_wait_that_a_user_calls_llm_is_no_call() -> None:
     spans = Spans()
     root = spans.add("invoke_workflow w", 0, 100, None)

@@ -37,6 +37,7 @@ class Job:
         ended_ns: its last attempt ended.
         barrier_ns: the end of its span.
         dependency_ns, held_ns, cycle_ns: what it waited before it was scheduled, in this order.
+        is_given: its node did not run: what it came to was in the cache, or in the checkpoint.
         is_worker: it works for a task of the application, or beside others; not a node that runs
             alone, such as a Director.
     """
@@ -55,6 +56,7 @@ class Job:
     dependency_ns: int
     held_ns: int
     cycle_ns: int
+    is_given: bool
     is_worker: bool
 
     @property
@@ -259,6 +261,7 @@ def _job(ran: Ran, top: Ran, waits: Sequence[Ran], attempts: Sequence[Ran]) -> J
         dependency_ns=seconds_to_ns(span.attributes.get(Attr.TASK_WAITED_DEPENDENCY)),
         held_ns=seconds_to_ns(span.attributes.get(Attr.TASK_WAITED_HELD)),
         cycle_ns=seconds_to_ns(span.attributes.get(Attr.TASK_WAITED_CYCLE)),
+        is_given=any(Attr.NODE_SOURCE in a.span.attributes for a in attempts),
         is_worker=is_task or span.text(Attr.TASK_ID) is not None,
     )
 

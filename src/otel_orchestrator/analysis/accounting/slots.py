@@ -242,7 +242,8 @@ def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
         holds = _waits(job, semconv.CONSUMER, waiting)
         for hold in holds:
             yield semconv.CONSUMER, hold
-        for queued in without(waiting, holds):
+        # Its node lies at the barrier without length, which is when LangGraph hands it on.
+        for queued in () if job.is_given else without(waiting, holds):
             yield semconv.QUEUE, queued
     for superstep in outline.supersteps:
         if not superstep.knows_dependencies and len(superstep.jobs) > 1:
