@@ -1,8 +1,8 @@
 """Runs that wait for a person: what is known of an interrupted run until another resumes it.
 
-LangGraph's checkpoint holds neither the run's trace nor the instant, so they are kept here by
-thread id: in memory, and, once `configure()` has named a store, beside the run files, where a
-process started later finds them.
+LangGraph's checkpoint holds neither the run's trace nor the instant, so they are kept here by the
+names of graph and thread: in memory, and, once `configure()` has named a store, beside the run
+files, where a process started later finds them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Interruption:
 
 
 class FileStore:
-    """Keeps interruptions in a folder, one small file a thread, for other processes.
+    """Keeps interruptions in a folder, one small file a key, for other processes.
 
     The files are named by a hash: a thread id may hold anything, and is nobody else's business.
     """
@@ -80,10 +80,10 @@ class FileStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def save(self, thread_id: str, interruption: Interruption) -> None:
+    def save(self, key: str, interruption: Interruption) -> None:
         """Keep an interruption; the oldest of too many are forgotten."""
         make_folder(self._folder)
-        path = self._path(thread_id)
+        path = self._path(key)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         descriptor = open_file(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -93,9 +93,9 @@ class FileStore:
         for old in known[:-_KEPT_AT_MOST]:
             old.unlink(missing_ok=True)
 
-    def take(self, thread_id: str) -> Interruption | None:
-        """Return and forget the interruption of a thread."""
-        path = self._path(thread_id)
+    def take(self, key: str) -> Interruption | None:
+        """Return and forget an interruption."""
+        path = self._path(key)
         try:
             kept = json.loads(path.read_text("utf-8"))
             path.unlink()
@@ -108,13 +108,28 @@ class FileStore:
             )
             return None
 
-    def _path(self, thread_id: str) -> Path:
-        return self._folder / f"{hashlib.sha256(thread_id.encode()).hexdigest()[:32]}.json"
+    def forget(self, key: str) -> None:
+        """Forget an interruption, if there is one."""
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            log_once_a_minute(
+                "interruption", "what is kept of an interrupted run stays: %s", error.strerror
+            )
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+        return self._folder / f"{name}.json"
 
 
 _kept: OrderedDict[str, Interruption] = OrderedDict()
-_resumed_ns: OrderedDict[str, int] = OrderedDict()
+_over_ns: OrderedDict[str, int] = OrderedDict()
 _store: FileStore | None = None
+
+
+def key_of(graph: str, thread_id: str) -> str:
+    """Return what an interruption is kept by: graphs with different names may share thread ids."""
+    return f"{graph}\0{thread_id}"
 
 
 def keep_in(store: FileStore | None) -> None:
@@ -123,16 +138,16 @@ def keep_in(store: FileStore | None) -> None:
     _store = store
 
 
-def remember(thread_id: str, interruption: Interruption, *, since_ns: int = 0) -> None:
-    """Note that the run of a thread was interrupted, unless it was resumed since it started."""
-    if _resumed_ns.get(thread_id, 0) > since_ns:
+def remember(key: str, interruption: Interruption, *, since_ns: int = 0) -> None:
+    """Note that a run was interrupted, unless it was resumed or given up since it started."""
+    if _over_ns.get(key, 0) > since_ns:
         return
-    _kept[thread_id] = interruption
+    _kept[key] = interruption
     while len(_kept) > _KEPT_AT_MOST:
         _kept.popitem(last=False)
     if _store is not None:
         try:
-            _store.save(thread_id, interruption)
+            _store.save(key, interruption)
         except OSError as error:
             log_once_a_minute(
                 "interruptions",
@@ -141,16 +156,29 @@ def remember(thread_id: str, interruption: Interruption, *, since_ns: int = 0) -
             )
 
 
-def resume(thread_id: str, now_ns: int) -> Interruption | None:
+def resume(key: str, now_ns: int) -> Interruption | None:
     """Return the run that is being resumed, if it is known, and record how long it waited."""
-    _resumed_ns[thread_id] = now_ns
-    while len(_resumed_ns) > _KEPT_AT_MOST:
-        _resumed_ns.popitem(last=False)
-    stored = _store.take(thread_id) if _store is not None else None
-    found = _kept.pop(thread_id, None) or stored
+    _note_over(key, now_ns)
+    stored = _store.take(key) if _store is not None else None
+    found = _kept.pop(key, None) or stored
     if found is not None:
         waited(found, now_ns)
     return found
+
+
+def forget(key: str, now_ns: int) -> None:
+    """Note that nobody will resume the run that was interrupted: its thread got a new input."""
+    _note_over(key, now_ns)
+    _kept.pop(key, None)
+    if _store is not None:
+        _store.forget(key)
+
+
+def _note_over(key: str, now_ns: int) -> None:
+    _over_ns[key] = now_ns
+    _over_ns.move_to_end(key)
+    while len(_over_ns) > _KEPT_AT_MOST:
+        _over_ns.popitem(last=False)
 
 
 def waited(interruption: Interruption, now_ns: int) -> None:

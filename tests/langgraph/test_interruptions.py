@@ -169,11 +169,63 @@ def test_another_graph_on_the_same_thread_resumes_nothing(traced: InMemorySpanEx
     assert [s.name for s in traced.get_finished_spans() if s.name == "wait human"] == ["wait human"]
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_new_input_gives_up_the_run_that_was_interrupted(
+    traced: InMemorySpanExporter, is_stored: bool, tmp_path: Any
+) -> None:
+    def ask(state: State) -> dict[str, Any]:
+        if state["out"] == ["boom"]:
+            raise ValueError
+        return {"out": [interrupt("?")]}
+
+    graph = StateGraph(State)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    asks = graph.compile(checkpointer=InMemorySaver(), name="asks")
+    config: Any = {"configurable": {"thread_id": "1"}}
+    interruptions.keep_in(interruptions.FileStore(tmp_path) if is_stored else None)
+    try:
+        invoke(asks, {"out": []}, config)
+        if is_stored:
+            interruptions._kept.clear()
+        with pytest.raises(ValueError):
+            invoke(asks, {"out": ["boom"]}, config)
+        with pytest.raises(ValueError):
+            invoke(asks, None, config)
+    finally:
+        interruptions.keep_in(None)
+    spans = traced.get_finished_spans()
+    assert waits(spans, "human") == []
+    assert [s.links for s in spans if s.name == "invoke_workflow asks"] == [(), (), ()]
+
+
+def test_graphs_with_names_of_their_own_may_share_the_names_of_threads(
+    traced: InMemorySpanExporter,
+) -> None:
+    def ask(state: State) -> dict[str, Any]:
+        return {"out": [interrupt("?")]}
+
+    graph = StateGraph(State)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    one, two = (graph.compile(checkpointer=InMemorySaver(), name=n) for n in ("one", "two"))
+    config: Any = {"configurable": {"thread_id": "1"}}
+    for asks in (one, two):
+        invoke(asks, {"out": []}, config)
+    for asks in (one, two):
+        invoke(asks, Command(resume="yes"), config)
+    runs = [s for s in traced.get_finished_spans() if s.parent is None]
+    first_one, first_two, one_again, two_again = sorted(runs, key=lambda s: s.start_time or 0)
+    for first, again in ((first_one, one_again), (first_two, two_again)):
+        assert [link.context.span_id for link in again.links] == [first.context.span_id]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"trace_id": "x"}'])
 def test_a_broken_file_of_an_interruption_is_said_and_passed_over(
     tmp_path: Any, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = interruptions.FileStore(tmp_path)
+    store.forget("\ud800 is no text")
     store.save("t", interruptions.Interruption(1, 2, True, "r", 3))
     assert store.take("t") == interruptions.Interruption(1, 2, True, "r", 3)
     store.save("t", interruptions.Interruption(1, 2, True, "r", 3))

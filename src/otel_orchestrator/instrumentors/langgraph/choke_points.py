@@ -234,9 +234,14 @@ def _open(loop: Any) -> None:
     with guarded("opening a graph run"):
         thread_id = _thread_of(loop)
         limit = loop.config.get("max_concurrency")
+        shape = shape_of(_graphs.get(id(loop.nodes)), settings.agents, settings.loop_head)
         is_resumed, interruption = _resumes(loop), None
-        if is_resumed and thread_id is not None:
-            interruption = interruptions.resume(thread_id, spans.now_ns())
+        if thread_id is not None and loop.checkpointer and not loop.is_nested:
+            key = interruptions.key_of(shape.name, thread_id)
+            if is_resumed:
+                interruption = interruptions.resume(key, spans.now_ns())
+            else:
+                interruptions.forget(key, spans.now_ns())
         this_time = Circumstances(
             conversation_id=thread_id,
             concurrency_limit=limit if isinstance(limit, int) else None,
@@ -245,7 +250,6 @@ def _open(loop: Any) -> None:
             links=[] if interruption is None else [Link(interruption.span_context)],
             reader=starting_reader(),
         )
-        shape = shape_of(_graphs.get(id(loop.nodes)), settings.agents, settings.loop_head)
         loop.__dict__[_OURS] = GraphRun(shape, settings, this_time)
         _under_way.add(loop)
 
@@ -294,8 +298,9 @@ def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> 
         if error is not None and outcomes.outcome_of(error) == INTERRUPTED and not loop.is_nested:
             thread_id = _thread_of(loop)
             if thread_id is not None:
-                _remember(thread_id, run)
-                run.on_finish = functools.partial(_remember, thread_id)
+                key = interruptions.key_of(run.name, thread_id)
+                _remember(key, run)
+                run.on_finish = functools.partial(_remember, key)
         # LangGraph raises this error only after it has left the loop.
         out_of_steps = error is None and getattr(loop, "status", None) == "out_of_steps"
         run.closed(
@@ -306,10 +311,10 @@ def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> 
         )
 
 
-def _remember(thread_id: str, run: GraphRun) -> None:
+def _remember(key: str, run: GraphRun) -> None:
     interruption = run.as_interruption(run.operation.end_ns or spans.now_ns())
     if interruption is not None:
-        interruptions.remember(thread_id, interruption, since_ns=run.operation.start_ns)
+        interruptions.remember(key, interruption, since_ns=run.operation.start_ns)
 
 
 def _run_of(loop: Any) -> GraphRun | None:

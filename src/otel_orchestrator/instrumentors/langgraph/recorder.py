@@ -125,6 +125,11 @@ class GraphRun:
             tasks.open_board(self.run_id)
 
     @property
+    def name(self) -> str:
+        """The graph's name."""
+        return self._shape.name
+
+    @property
     def operation(self) -> Operation:
         """The run's own span."""
         return self._operation
