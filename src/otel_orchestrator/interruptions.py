@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +28,8 @@ from .private import make_folder, open_file
 from .runs import in_run
 
 _KEPT_AT_MOST: Final = 1_000
+_PRUNED_EVERY: Final = 100
+"""Saves of a process, its first included: so many more files there may be for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class FileStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._saves = count()
 
     def save(self, key: str, interruption: Interruption) -> None:
         """Keep an interruption; the oldest of too many are forgotten."""
@@ -89,8 +94,15 @@ class FileStore:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(asdict(interruption), file)
         partial.replace(path)
-        known = sorted(self._folder.glob("*.json"), key=lambda p: p.stat().st_mtime)
-        for old in known[:-_KEPT_AT_MOST]:
+        if next(self._saves) % _PRUNED_EVERY == 0:  # to look at them all holds an event loop up
+            self._prune()
+
+    def _prune(self) -> None:
+        found: list[tuple[float, Path]] = []
+        for path in self._folder.glob("*.json"):
+            with suppress(FileNotFoundError):  # another process has taken it
+                found.append((path.stat().st_mtime, path))
+        for _, old in sorted(found)[:-_KEPT_AT_MOST]:
             old.unlink(missing_ok=True)
 
     def take(self, key: str) -> Interruption | None:
@@ -138,14 +150,23 @@ def keep_in(store: FileStore | None) -> None:
     _store = store
 
 
-def remember(key: str, interruption: Interruption, *, since_ns: int = 0) -> None:
-    """Note that a run was interrupted, unless it was resumed or given up since it started."""
+def remember(
+    key: str, interruption: Interruption, *, since_ns: int = 0, is_over: bool = True
+) -> None:
+    """Note that a run was interrupted, unless it was resumed or given up since it started.
+
+    Args:
+        key: as by `key_of`.
+        interruption: the run.
+        since_ns: when it started.
+        is_over: its end is known; other processes are told then, once, and not before.
+    """
     if _over_ns.get(key, 0) > since_ns:
         return
     _kept[key] = interruption
     while len(_kept) > _KEPT_AT_MOST:
         _kept.popitem(last=False)
-    if _store is not None:
+    if _store is not None and is_over:
         try:
             _store.save(key, interruption)
         except OSError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -232,6 +234,52 @@ def test_a_broken_file_of_an_interruption_is_said_and_passed_over(
     (file,) = tmp_path.iterdir()
     file.write_text(content)
     assert store.take("t") is None
+
+
+@BOTH
+def test_an_interrupt_is_written_once(
+    traced: InMemorySpanExporter, is_async: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(state: State) -> dict[str, Any]:
+        return {"out": [interrupt("?")]}
+
+    graph = StateGraph(State)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    asks = graph.compile(checkpointer=InMemorySaver(), name="asks")
+    store = interruptions.FileStore(tmp_path)
+    saved: list[int] = []
+    monkeypatch.setattr(store, "save", lambda _, interruption: saved.append(interruption.at_ns))
+    interruptions.keep_in(store)
+    try:
+        config = {"configurable": {"thread_id": "once"}}
+        (ainvoke if is_async else invoke)(asks, {"out": []}, config)
+    finally:
+        interruptions.keep_in(None)
+    assert saved == [s.end_time for s in traced.get_finished_spans() if s.parent is None]
+
+
+def test_the_oldest_of_too_many_files_go_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruptions, "_KEPT_AT_MOST", 3)
+    monkeypatch.setattr(interruptions, "_PRUNED_EVERY", 5)
+    store = interruptions.FileStore(tmp_path)
+    counts = []
+    for number in range(11):
+        store.save(str(number), interruptions.Interruption(1, 2, True, "r", number))
+        os.utime(store._path(str(number)), (number, number))  # file systems' clocks are coarse
+        counts.append(len(list(tmp_path.iterdir())))
+    assert counts == [1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 3]
+    taken = [store.take(str(number)) for number in range(8, 11)]
+    assert [interruption.at_ns for interruption in taken if interruption] == [8, 9, 10]
+
+
+def test_a_file_that_another_process_takes_while_one_is_kept_is_no_matter(tmp_path: Path) -> None:
+    (tmp_path / "taken.json").symlink_to(tmp_path / "elsewhere")  # it is seen, and is not there
+    store = interruptions.FileStore(tmp_path)
+    store.save("t", interruptions.Interruption(1, 2, True, "r", 3))
+    assert store.take("t") == interruptions.Interruption(1, 2, True, "r", 3)
 
 
 def test_a_resumed_run_whose_interruption_is_not_known_says_so(

@@ -312,9 +312,11 @@ def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> 
 
 
 def _remember(key: str, run: GraphRun) -> None:
-    interruption = run.as_interruption(run.operation.end_ns or spans.now_ns())
+    end_ns = run.operation.end_ns
+    interruption = run.as_interruption(end_ns or spans.now_ns())
     if interruption is not None:
-        interruptions.remember(key, interruption, since_ns=run.operation.start_ns)
+        since_ns = run.operation.start_ns
+        interruptions.remember(key, interruption, since_ns=since_ns, is_over=end_ns > 0)
 
 
 def _run_of(loop: Any) -> GraphRun | None:
