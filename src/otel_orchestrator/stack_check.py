@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.error import HTTPError, URLError
@@ -145,11 +146,11 @@ def _resource() -> Resource:
 
 def _connect(endpoint: str) -> str | None:
     parts = urlsplit(endpoint)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname or "", port), _ANSWER_WITHIN_S).close()
-    except OSError as error:
-        return error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
     return None
 
 
@@ -317,7 +318,8 @@ def _value(url: str, query: str) -> float:
     found = _get(f"{url}/api/v1/query?{urlencode({'query': query})}")
     if isinstance(found, _Problem):
         return 0.0
-    return float(next((s["value"][1] for s in found["data"]["result"]), 0.0))
+    samples = found.get("data", {}).get("result", ())
+    return float(next((s["value"][1] for s in samples), 0.0))
 
 
 # --- Grafana ---
@@ -379,14 +381,15 @@ class _Problem:
 def _get(url: str) -> Any:
     try:
         with urlopen(url, timeout=_ANSWER_WITHIN_S) as answer:
-            return json.load(answer)
+            found = json.load(answer)
     except HTTPError as error:
         return _Problem(f"HTTP {error.code}")
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         return _Problem(str(getattr(reason, "strerror", None) or reason))
-    except ValueError:
-        return _Problem("what answers there is something else")
+    except (HTTPException, ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else _Problem("what answers there is something else")
 
 
 def _until(look: Callable[[], Any], is_right: Callable[[Any], bool], within_s: float) -> Any:

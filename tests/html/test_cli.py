@@ -55,6 +55,9 @@ def test_it_overwrites_only_with_force(folder: Path) -> None:
         (("--html", "--format", "json"), "--html or --format json? Each is a report of its own"),
         (("--html", "--output", "runs"), "runs is a folder: name the file to write in it"),
         (("--html", "--output", "no/a"), "no/a cannot be written: No such file or directory"),
+        (("--html", "--output", f"runs/{RUN_ID}.jsonl/a"),
+         f"runs/{RUN_ID}.jsonl/a cannot be written: Not a directory"),
+        (("--output", "x" * 256), f"{'x' * 256} cannot be written: File name too long"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line_and_leave_nothing(
@@ -62,6 +65,12 @@ def test_mistakes_are_one_line_and_leave_nothing(
 ) -> None:
     assert report(folder, *arguments) == (2, f"otel-orchestrator: {said}\n")
     assert [p.name for p in folder.iterdir()] == ["runs"]
+
+
+def test_a_name_may_be_as_long_as_names_can_be(folder: Path) -> None:
+    name = "x" * 250 + ".html"
+    assert report(folder, "--html", "--output", name)[0] == 0
+    assert sorted(p.name for p in folder.iterdir()) == ["runs", name]
 
 
 def test_jaeger_is_where_it_is_said_to_be(folder: Path) -> None:

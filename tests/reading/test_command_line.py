@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import os
+import socketserver
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .runs import RUN_ID, write_example
+from .test_jaeger import Answering, Strange
+
+LONG = "x" * 300
+NO_STACK = ("--jaeger", "none", "--prometheus", "none", "--grafana", "none")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_example(tmp_path)
     return tmp_path
+
+
+def cli(folder: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_EXPORTER")}
+    environment = {**inherited, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder), **options.pop("env", {})}
+    return subprocess.run(
+        [sys.executable, "-m", "otel_orchestrator.cli", *words],
+        text=True,
+        cwd=folder,
+        env=environment,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise there")
@@ -26,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
         (["report", RUN_ID], 0),
         (["runs"], 0),
         (["report", "no-such-run"], 2),
-        (["stack", "check", "--jaeger", "none", "--prometheus", "none", "--grafana", "none"], 1),
+        (["stack", "check", *NO_STACK], 1),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -35,15 +56,98 @@ def test_a_reader_that_went_away_changes_no_exit_code(
 ) -> None:
     theirs, ours = os.pipe()
     os.close(theirs)
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith("OTEL_EXPORTER")},
-        "OTEL_ORCHESTRATOR_RUN_DIR": str(folder),
-        "PYTHONUNBUFFERED": unbuffered,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "otel_orchestrator.cli", *words],
-        stdout=ours, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+    done = cli(folder, *words, stdout=ours, env={"PYTHONUNBUFFERED": unbuffered})
     os.close(ours)
     assert done.returncode == code
     assert done.stderr.count("\n") == (code == 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="streams are closed otherwise there")
+def test_without_any_stdout_it_is_no_failure(folder: Path) -> None:
+    done = cli(folder, "report", RUN_ID, stdout=None, preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_encoding_has_no_sign_for_is_replaced(folder: Path) -> None:
+    environment = {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+    done = cli(folder, "report", RUN_ID, env=environment, encoding="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The run, span by span" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("report", LONG), f"there is no run {LONG} in"),
+        (("report", f"{LONG}#run"), f"there is no run {LONG}#run in"),
+        (("report", f"./{LONG}"), f"there is no file ./{LONG}"),
+        (("compare", LONG, "--with", RUN_ID), f"there is no run {LONG} in"),
+        (("report", "--dir", LONG), "cannot be read: File name too long"),
+        (("run", "./script"), "./script cannot be run: Exec format error. Type what runs it: sh"),
+        (("stack", "check", "--jaeger", "http://localhost:abc"), "--jaeger http://localhost:abc"),
+        (("stack", "check", "--jaeger", "http://"), "--jaeger http:// is no URL. Type:"),
+        (("stack", "check", "--jaeger", "http://[::1"), "--jaeger http://[::1 is no URL. Type:"),
+        (("stack", "check", "--grafana", "http://a b"), "--grafana http://a b is no URL. Type:"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_what_makes_no_sense_is_told_in_one_line(
+    folder: Path, words: tuple[str, ...], line: str
+) -> None:
+    (folder / "script").write_text("echo hello\n")
+    (folder / "script").chmod(0o755)
+    done = cli(folder, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+class Greeting(socketserver.BaseRequestHandler):
+    """Greets whoever comes, as an ssh server does."""
+
+    def handle(self) -> None:
+        self.request.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+        self.request.recv(1024)
+
+
+@contextmanager
+def served(server: socketserver.BaseServer) -> Iterator[None]:
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("part", ["jaeger", "prometheus", "grafana"])
+@pytest.mark.parametrize("body", [None, b"[]", b"7", b"{"], ids=["ssh", "list", "number", "torn"])
+def test_a_stack_that_is_something_else_is_said(
+    folder: Path, part: str, body: bytes | None
+) -> None:
+    address = ("127.0.0.1", 0)
+    server = Strange(address, Answering) if body else socketserver.TCPServer(address, Greeting)
+    if isinstance(server, Strange):
+        server.body = body or b""
+    with served(server):
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        done = cli(folder, "stack", "check", *NO_STACK, f"--{part}", url)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"{url} does not answer: what answers there is something else" in done.stdout
+
+
+def test_a_prometheus_without_any_data_is_said(folder: Path) -> None:
+    server = Strange(("127.0.0.1", 0), Answering)
+    server.body = b"{}"
+    with served(server):
+        endpoint = ("--endpoint", server.url, "--protocol", "http/protobuf")
+        done = cli(folder, "stack", "check", *NO_STACK, *endpoint, "--prometheus", server.url)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr  # the server takes no telemetry, which is said there
+    assert "the recording rules are not loaded" in done.stdout
+
+
+def test_an_endpoint_with_a_port_that_is_none_is_said(folder: Path) -> None:
+    done = cli(folder, "stack", "check", "--endpoint", "http://localhost:abc", *NO_STACK)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "http://localhost:abc does not answer: Port could not be cast" in done.stdout

@@ -6,6 +6,7 @@ import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Final
 
 import click
@@ -64,6 +65,7 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line; exit code 2 and one line on stderr for trouble."""
+    _take_any_text()
     try:
         code = group.main(standalone_mode=False, prog_name="otel-orchestrator")
         say("", end="")  # what is still buffered
@@ -82,6 +84,14 @@ def main() -> None:
         drop(sys.stdout)
         _fail(str(error), _TROUBLE)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _take_any_text() -> None:
+    """Let stdout take what its encoding has no signs for, and what nobody wants to read."""
+    if sys.stdout is None:  # as `>&-` makes it
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _said(error: click.ClickException) -> str:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from ..errors import OrchestratorError
+
+_KEPT: Final = 40
 
 
 def check_free(path: Path, *, force: bool) -> None:
     """Refuse to overwrite a file, unless that is wanted.
 
     Raises:
-        OrchestratorError: it is there already, or it is a folder.
+        OrchestratorError: it is there already, it is a folder, or nothing can have that name.
     """
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise OrchestratorError(f"{path} cannot be written: {error.strerror}") from error
+    if is_folder:
         raise OrchestratorError(f"{path} is a folder: name the file to write in it")
-    if path.exists() and not force:
+    if is_there and not force:
         raise OrchestratorError(f"{path} exists already. Type --force to overwrite it")
 
 
@@ -28,12 +35,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         OrchestratorError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # A name may be no longer than 255 bytes: that of the file may have all of them.
+    partial = path.with_name(f".{path.name[:_KEPT]}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what hinders writing may hinder that as well
+            partial.unlink()
         raise OrchestratorError(f"{path} cannot be written: {error.strerror}") from error
 
 

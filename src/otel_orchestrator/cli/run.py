@@ -47,4 +47,9 @@ def command(
     if console:
         environment["OTEL_ORCHESTRATOR_CONSOLE"] = "1"
     sys.stdout.flush()
-    os.execve(found, words, environment)
+    try:
+        os.execve(found, words, environment)
+    except OSError as error:  # such as a script that does not say what runs it
+        raise OrchestratorError(
+            f"{words[0]} cannot be run: {error.strerror}. Type what runs it: sh {words[0]} ..."
+        ) from error

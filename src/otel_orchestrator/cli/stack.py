@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
+from urllib.parse import urlsplit
 
 import click
 
@@ -76,7 +78,19 @@ def _address(option: str, said: str) -> str | None:
         return None
     if not said.startswith(("http://", "https://")):
         raise OrchestratorError(f"{option} {said} is no URL. Type: {option} http://{said}, or none")
+    if not _is_address(said):
+        raise OrchestratorError(
+            f"{option} {said} is no URL. Type: {option} http://HOST:PORT, or none"
+        )
     return said.rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\x00-\x1f]", url)
+    except ValueError:  # of its port, or of what is in square brackets
+        return False
 
 
 def _print(part: str, standing: str, told: str, fix: str | None) -> None:

@@ -17,7 +17,7 @@ from .gathering import runs_in
 from .jaeger import DEFAULT_URL, Wanted, is_jaeger, runs_in_jaeger, wanted_in
 from .lines import LONGEST, lines_of, told_in
 from .otlp import Told
-from .runfiles import RunFile, find_run, read_run
+from .runfiles import RunFile, find_run, is_file, read_run
 
 _OF: Final = "#"
 _NAMED_AT_MOST: Final = 5
@@ -53,7 +53,7 @@ def find(word: str | None, folder: Path, jaeger_url: str = DEFAULT_URL) -> Sourc
     if is_jaeger(word):
         return wanted_in(word, jaeger_url)
     name, _, run_id = word.partition(_OF)
-    if run_id and Path(name).is_file():
+    if run_id and is_file(name):
         return Export(Path(name), run_id)
     file = find_run(word, folder)
     return Export(file.path, None) if _is_export(file.path) else file

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -158,8 +158,9 @@ def _sources(word: str, folder: Path, jaeger_url: str) -> Sequence[Source]:
         if not labelled:
             raise RunFileError(f"no run in {folder} has the label {label}")
         return labelled
-    if Path(word).is_dir():
-        return _runs(Path(word))
+    with suppress(OSError):  # what is too long for a name is no folder
+        if Path(word).is_dir():
+            return _runs(Path(word))
     return [find(word, folder, jaeger_url)]
 
 

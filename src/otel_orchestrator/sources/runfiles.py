@@ -77,14 +77,14 @@ def find_run(wanted: str | None, folder: Path) -> RunFile:
     Raises:
         RunFileError: there is none, or more than one.
     """
-    if wanted is not None and (wanted.endswith(_SUFFIX) or "/" in wanted or Path(wanted).is_file()):
+    if wanted is not None and (wanted.endswith(_SUFFIX) or "/" in wanted or is_file(wanted)):
         path = Path(wanted)
-        if path.is_dir():
-            raise RunFileError(f"{wanted} is a folder. Type: --dir {wanted}")
         try:
             about = path.stat()
         except (OSError, ValueError):  # it may have been removed just now
             about = None
+        if about is not None and stat.S_ISDIR(about.st_mode):
+            raise RunFileError(f"{wanted} is a folder. Type: --dir {wanted}")
         if about is None or not stat.S_ISREG(about.st_mode):
             raise RunFileError(f"there is no file {wanted}")
         return RunFile(printable(path.stem), path, about.st_mtime)
@@ -99,6 +99,14 @@ def find_run(wanted: str | None, folder: Path) -> RunFile:
     if len(matching) > 1:
         raise RunFileError(f"{wanted} is the beginning of {len(matching)} run ids: type more of it")
     return matching[0]
+
+
+def is_file(word: str) -> bool:
+    """Whether a word names a file; one that is too long for a name does not."""
+    try:
+        return Path(word).is_file()
+    except OSError:
+        return False
 
 
 def read_run(file: RunFile, progress: Callable[[int], None] | None = None) -> Run:
