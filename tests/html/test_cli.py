@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +59,7 @@ def test_it_overwrites_only_with_force(folder: Path) -> None:
         (("--html", "--output", "no/a"), "no/a cannot be written: No such file or directory"),
         (("--html", "--output", f"runs/{RUN_ID}.jsonl/a"),
          f"runs/{RUN_ID}.jsonl/a cannot be written: Not a directory"),
+        (("--output", "/dev/null/a"), "/dev/null/a cannot be written: Not a directory"),
         (("--output", "x" * 256), f"{'x' * 256} cannot be written: File name too long"),
     ],
 )  # fmt: skip
@@ -71,6 +74,39 @@ def test_a_name_may_be_as_long_as_names_can_be(folder: Path) -> None:
     name = "x" * 250 + ".html"
     assert report(folder, "--html", "--output", name)[0] == 0
     assert sorted(p.name for p in folder.iterdir()) == ["runs", name]
+
+
+def test_what_a_link_leads_to_is_written_and_the_link_stays(folder: Path) -> None:
+    (folder / "a.json").symlink_to("runs/real.json")
+    assert report(folder, "--format", "json", "--output", "a.json")[0] == 0
+    first = (folder / "runs" / "real.json").read_text()
+    assert report(folder, "--format", "json", "--output", "a.json")[0] == 2
+    (folder / "runs" / "real.json").write_text("old")
+    assert report(folder, "--format", "json", "--output", "a.json", "--force")[0] == 0
+    assert (folder / "a.json").readlink() == Path("runs/real.json")
+    assert (folder / "runs" / "real.json").read_text() == first
+
+
+def test_links_in_a_circle_are_said(folder: Path) -> None:
+    (folder / "a.json").symlink_to("b.json")
+    (folder / "b.json").symlink_to("a.json")
+    code, said = report(folder, "--format", "json", "--output", "a.json")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "a.json cannot be written: " in said
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such pipes")
+@pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "force"])
+def test_a_pipe_is_written_to_and_stays_one(folder: Path, force: tuple[str, ...]) -> None:
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    said = report(folder, "--format", "json", "--output", "pipe", *force)
+    read = os.read(reader, 2**20)
+    os.close(reader)
+    assert said == (0, "Wrote pipe\n")
+    assert json.loads(read)["format"]
+    assert pipe.is_fifo()
 
 
 def test_jaeger_is_where_it_is_said_to_be(folder: Path) -> None:

@@ -14,36 +14,50 @@ _KEPT: Final = 40
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Refuse to overwrite a file, unless that is wanted.
+    """Refuse to overwrite a file, unless that is wanted; a pipe or a device is there to be written.
 
     Raises:
         OrchestratorError: it is there already, it is a folder, or nothing can have that name.
     """
     try:
-        is_folder, is_there = path.is_dir(), path.exists()
+        is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:  # such as a name that is too long
         raise OrchestratorError(f"{path} cannot be written: {error.strerror}") from error
     if is_folder:
         raise OrchestratorError(f"{path} is a folder: name the file to write in it")
-    if is_there and not force:
+    if is_file and not force:
         raise OrchestratorError(f"{path} exists already. Type --force to overwrite it")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file beside it, then rename that: nobody sees half of it.
 
+    What a link leads to is written, not the link; and what is no file, such as a pipe, directly.
+
     Raises:
         OrchestratorError: it cannot be written.
     """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            _replace(path.resolve(), data)
+    except (OSError, RuntimeError) as error:  # links in a circle are a RuntimeError up to 3.12
+        why = getattr(error, "strerror", None) or error
+        raise OrchestratorError(f"{path} cannot be written: {why}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
     # A name may be no longer than 255 bytes: that of the file may have all of them.
     partial = path.with_name(f".{path.name[:_KEPT]}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.write_bytes(data)
         partial.replace(path)
-    except OSError as error:
+    except OSError:
         with suppress(OSError):  # what hinders writing may hinder that as well
             partial.unlink()
-        raise OrchestratorError(f"{path} cannot be written: {error.strerror}") from error
+        raise
 
 
 def say(text: str, *, end: str = "\n", to: TextIO | None = None) -> None:
