@@ -162,6 +162,8 @@ def test_waiting_from_nothing_is_a_regression() -> None:
         ("wall > 5 %", Rule("wall", 0.05, 0)),
         ("llm.mean>+10%,50ms", Rule("llm.mean", 0.1, 50_000)),
         ("waiting.barrier>+2s", Rule("waiting.barrier", 0, 2_000_000)),
+        ("waiting.count>+2s", Rule("waiting.count", 0, 2_000_000)),
+        ("llm.count>+10%", Rule("llm.count", 0.1, 0)),
         ("a/b>c.p95>+2.5%,250us", Rule("a/b>c.p95", 0.025, 250)),
     ],
 )
@@ -175,6 +177,13 @@ def test_rules_are_read(text: str, rule: Rule) -> None:
 )
 def test_what_is_no_rule_is_said(text: str) -> None:
     with pytest.raises(OrchestratorError, match="is no rule"):
+        parse_rule(text)
+
+
+@pytest.mark.parametrize("text", ["llm.count>+1s", "a/git commit.count > 10%, 5ms", "x.count>+0us"])
+def test_a_limit_in_time_on_a_number_is_said(text: str) -> None:
+    """It would be met by any growth at all."""
+    with pytest.raises(OrchestratorError, match=r"count is a number, and has no limit in time"):
         parse_rule(text)
 
 

@@ -71,6 +71,17 @@ def test_an_export_is_known_by_its_first_line_whatever_signal_that_is(
     assert [digest.spans for digest in digests] == [5] * 4
 
 
+def test_a_json_file_is_what_is_in_it_not_what_its_name_says(folder: Path) -> None:
+    """`report` reads an export of any name, so `compare` does."""
+    export = write_export(folder, "traces.json")
+    (digests,) = digests_of([find_group([str(export)], folder)])
+    assert [digest.run_id for digest in digests] == ["a-0", "a-1", "b-0", "b-1"]
+    run = folder / "run.json"
+    run.write_bytes((folder / "a-0.jsonl").read_bytes())
+    (digests,) = digests_of([find_group([str(run)], folder)])
+    assert [digest.run_id for digest in digests] == ["run"]
+
+
 def test_a_run_counts_once_whatever_names_it(folder: Path) -> None:
     """Twice the same value would be taken for two that agree."""
     (labelled,) = digests_of([find_group(["label=v1"], folder)])

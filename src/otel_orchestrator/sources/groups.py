@@ -22,7 +22,7 @@ from ..analysis.comparing.digest import Digest, digest_of
 from ..errors import RunFileError
 from ..semconv import Attr
 from .baselines import read_baseline
-from .found import Export, Source, find, read
+from .found import Export, Source, find, is_otlp, read
 from .jaeger import DEFAULT_URL, Wanted
 from .lines import lines_of
 from .otlp import resource_of
@@ -60,7 +60,7 @@ def find_group(words: Sequence[str], folder: Path, jaeger_url: str = DEFAULT_URL
     sources: dict[str, Source] = {}
     digests: list[Digest] = []
     for word in words:
-        if word.endswith(_BASELINE):
+        if word.endswith(_BASELINE) and not is_otlp(Path(word)):
             digests += read_baseline(Path(word))
         else:
             sources.update((_name(one), one) for one in _sources(word, folder, jaeger_url))

@@ -80,7 +80,13 @@ def measure_of(name: str, digests: Sequence[Digest]) -> Measure:
         amount = amount_in(digest)
         return _OF_NOTHING.get(tail) if amount is None else statistic(amount)
 
-    return Measure(name, tail != "count", value)
+    return Measure(name, not is_count(name), value)
+
+
+def is_count(name: str) -> bool:
+    """Whether a measure counts something, so that it is no time; `waiting.count` would be waits."""
+    head, _, tail = name.rpartition(".")
+    return tail == "count" and head != WAITING
 
 
 def category_name(key: Key) -> str:

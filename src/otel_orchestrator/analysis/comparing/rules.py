@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...errors import OrchestratorError
-from .measures import LLM_MEAN, WAITING, WALL
+from .measures import LLM_MEAN, WAITING, WALL, is_count
 
 _LIMIT: Final = re.compile(r"\+?(\d+(?:\.\d+)?)\s*(%|us|µs|ms|s)")
 _MICROSECONDS: Final = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
@@ -49,6 +49,11 @@ def parse_rule(text: str) -> Rule:
         raise OrchestratorError(
             f"--fail-on {text!r} is no rule. Type a metric, > and one or two limits:"
             " 'wall>+5%', 'llm.mean>+10%,50ms'"
+        )
+    if is_count(metric) and False in is_share:
+        raise OrchestratorError(
+            f"--fail-on {text!r}: {metric} is a number, and has no limit in time. Type a share:"
+            f" '{metric}>+10%'"
         )
     share = us = 0.0
     for match in found:
