@@ -109,7 +109,9 @@ def test_the_text_is_the_golden_one(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("width", [50, 60, 80, 140, 200])
 def test_no_line_is_wider_than_the_terminal(folder: Path, width: int) -> None:
-    assert all(len(line) <= width for line in text_of(folder, width=width).splitlines())
+    # But for commands: half of one is none.
+    said = text_of(folder, width=width).partition("\nNext\n")[0]
+    assert all(len(line) <= width for line in said.splitlines())
 
 
 def test_colours_are_there_only_when_asked_for(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from ..analysis.study import study
 from ..errors import OrchestratorError
@@ -24,6 +25,7 @@ from ..sources.jaeger import Wanted
 from ..sources.runfiles import RunFile
 from ..sources.uncollected import uncollected
 from .files import check_free, write_whole
+from .naming import named, options_of
 from .progress import analysing, progress_of
 
 _PIPED_WIDTH: Final = 100
@@ -73,11 +75,14 @@ def command(
     shape = _HTML if html else shape or "text"
     if output is not None:
         check_free(output, force=force)
-    found = _read(find(run, folder or folder_from_environment(), jaeger_url))
+    source = find(run, folder or folder_from_environment(), jaeger_url)
+    found = _read(source)
+    typed_url = jaeger_url if _is_typed("jaeger_url") else None
     if output is None and shape in _FILES:
         output = Path(_file_name(found.id) + _FILES[shape])
         check_free(output, force=force)
-    jaeger_url = jaeger_url.rstrip("/")
+    # Examples are where the run was read from, whatever Jaeger is the usual one.
+    jaeger_url = (source.url if isinstance(source, Wanted) else jaeger_url).rstrip("/")
     content: str | bytes
     with analysing(found):
         told = study(found)
@@ -95,6 +100,8 @@ def command(
                 everything=everything,
                 explain=explain,
                 jaeger_url=jaeger_url,
+                run=named(run, found.id, dir=folder, jaeger_url=typed_url),
+                options=options_of(dir=folder),
             )
     if output is None:
         print(content, end="")
@@ -106,6 +113,11 @@ def command(
 def make_report(file: RunFile, *, colour: bool) -> str:
     """Read a run file and return its report for people."""
     return text_report.render(study(_read(file)), width=_width(), colour=colour)
+
+
+def _is_typed(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE
 
 
 def _read(source: Source) -> Run:

@@ -17,6 +17,7 @@ from ..errors import RunFileError
 from ..run_folder import folder_from_environment
 from ..sources.following import Following
 from ..sources.runfiles import RunFile, find_run, list_runs
+from .naming import named
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,18 +40,19 @@ def command(run: str | None, folder: Path | None, once: bool, wait: bool) -> Non
     """
     where = folder or folder_from_environment()
     if once or not sys.stdout.isatty():
-        _print_once(find_run(run, where))
+        shown = find_run(run, where)
+        _print_once(shown, named(run, shown.id, dir=folder))
         return
     try:
         with _keys() as is_quit:
             file = find_run(run, where) if run or not wait else _next_run(where, is_quit)
             if file is not None:
-                _follow(file, is_quit)
+                _follow(file, named(run, file.id, dir=folder), is_quit)
     except KeyboardInterrupt:
         return
 
 
-def _print_once(file: RunFile) -> None:
+def _print_once(file: RunFile, name: str) -> None:
     from rich.console import Console
 
     following, live = Following(file.path), Live()
@@ -58,7 +60,8 @@ def _print_once(file: RunFile) -> None:
     width, height = _PIPED_SIZE
     console = Console(width=width, no_color=True, highlight=False, markup=False, emoji=False)
     gone_ns = following.gone_ns()
-    console.print(_drawn(_now(live, gone_ns), file, width, height, is_gone=gone_ns is not None))
+    now = _now(live, gone_ns)
+    console.print(_drawn(now, file, name, width, height, is_gone=gone_ns is not None))
 
 
 def _next_run(folder: Path, is_quit: Callable[[], bool]) -> RunFile | None:
@@ -92,7 +95,7 @@ def _goes_on(file: RunFile) -> bool:
     return _now(live, None).outcome is None and following.gone_ns() is None
 
 
-def _follow(file: RunFile, is_quit: Callable[[], bool]) -> None:
+def _follow(file: RunFile, name: str, is_quit: Callable[[], bool]) -> None:
     from rich.console import Console
     from rich.live import Live as Screen
 
@@ -105,7 +108,7 @@ def _follow(file: RunFile, is_quit: Callable[[], bool]) -> None:
             now = _now(live, gone_ns)
             is_over = now.outcome is not None or gone_ns is not None
             width, height = console.size
-            last = _drawn(now, file, width, height, is_gone=gone_ns is not None)
+            last = _drawn(now, file, name, width, height, is_gone=gone_ns is not None)
             screen.update(last, refresh=True)
             if is_over or is_quit():
                 break
@@ -119,13 +122,15 @@ def _now(live: Live, gone_ns: int | None) -> Now:
     return live.now(time.time_ns() if gone_ns is None else gone_ns)
 
 
-def _drawn(now: Now, file: RunFile, width: int, height: int, *, is_gone: bool) -> RenderableType:
+def _drawn(
+    now: Now, file: RunFile, name: str, width: int, height: int, *, is_gone: bool
+) -> RenderableType:
     from ..reports.live import draw
 
     if now.outcome is not None:
-        note = f"It has ended. Type: otel-orchestrator report {file.id}"
+        note = f"It has ended. Type: otel-orchestrator report {name}"
     elif is_gone:
-        note = f"Its program is gone: it was killed. Type: otel-orchestrator report {file.id}"
+        note = f"Its program is gone: it was killed. Type: otel-orchestrator report {name}"
     else:
         note = "q ends this, not the run"
     return draw(now, file.id, note, width=width, height=height)

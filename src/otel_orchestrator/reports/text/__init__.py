@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
@@ -30,6 +31,8 @@ def render(
     spans: bool = True,
     explain: bool = False,
     jaeger_url: str = DEFAULT_JAEGER_URL,
+    run: str | None = None,
+    options: str = "",
 ) -> str:
     """Return the report as text.
 
@@ -41,6 +44,8 @@ def render(
         spans: show spans one by one at all.
         explain: say how each number is made.
         jaeger_url: where links to traces lead.
+        run: how the command line names the run, if not by its id.
+        options: what it needs to list the runs beside it.
     """
     console = Console(
         width=max(width, 50),
@@ -55,6 +60,8 @@ def render(
     each = [tree(study.run, study.forest, console.width, everything)] if spans else []
     with console.capture() as captured:
         console.print(_report(study, console.width, each, explain, jaeger_url))
+        steps = next_steps(run or shlex.quote(study.run.id), options, console.width)
+        console.print(section("Next"), steps, crop=False)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
@@ -87,5 +94,4 @@ def _report(
         parts += [section("Warnings"), *(Text(f"  ! {w}", "yellow") for w in warnings)]
     if explain:
         parts += [section("How each number is made"), explanations(study)]
-    parts += [section("Next"), next_steps(summary)]
     return Group(*parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +12,9 @@ from rich.text import Text
 from ...analysis.summary import Summary
 from ..units import count, duration, plural
 from .style import BAD, DIM
+
+_BESIDE: Final = 14
+"""Columns that what a command is for needs beside it, at least."""
 
 
 def headline(summary: Summary) -> RenderableType:
@@ -34,17 +38,30 @@ def headline(summary: Summary) -> RenderableType:
     return Group(*lines, Text(" · ".join(origin), DIM))
 
 
-def next_steps(summary: Summary) -> RenderableType:
-    """Say what to type next."""
+def next_steps(run: str, options: str, width: int) -> RenderableType:
+    """Say what to type next.
+
+    Args:
+        run: how the command line names the run.
+        options: what it needs to list the runs beside it.
+        width: columns; a command that is longer is left whole, so that it can be copied.
+    """
+    report = f"otel-orchestrator report {run}"
+    rows = (
+        (f"{report} --html", "a page to look at"),
+        (f"{report} --all", "every span"),
+        (f"{report} --explain", "how each number is made"),
+        (f"{report} --format json", "for programs"),
+        (f"otel-orchestrator runs{options}", "all runs"),
+        ("docker compose up -d", "a Collector and Jaeger; then run again with"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317", "http://localhost:16686"),
+    )
+    if max(len(command) for command, _ in rows) + _BESIDE > width:
+        lines = (f"  {command}   # {what}" for command, what in rows)
+        return Group(*(Text(line, DIM, no_wrap=True, overflow="ignore") for line in lines))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style=DIM, no_wrap=True)
     table.add_column(style=DIM)
-    run = summary.run_id
-    table.add_row(f"  otel-orchestrator report {run} --html", "a page to look at")
-    table.add_row(f"  otel-orchestrator report {run} --all", "every span")
-    table.add_row(f"  otel-orchestrator report {run} --explain", "how each number is made")
-    table.add_row(f"  otel-orchestrator report {run} --format json", "for programs")
-    table.add_row("  otel-orchestrator runs", "all runs")
-    table.add_row("  docker compose up -d", "a Collector and Jaeger; then run again with")
-    table.add_row("  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317", "http://localhost:16686")
+    for command, what in rows:
+        table.add_row(f"  {command}", what)
     return table

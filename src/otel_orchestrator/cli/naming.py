@@ -1,0 +1,25 @@
+"""How a run is named again on the command line, in what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from ..sources.printable import printable
+
+
+def named(word: str | None, run_id: str, **options: str | Path | None) -> str:
+    """Return a run as it was typed, else its id, with those options that were typed as well.
+
+    The id alone is only found in the folder of run files: not in an export, or in Jaeger.
+    """
+    return printable(shlex.quote(word or run_id)) + options_of(**options)
+
+
+def options_of(**options: str | Path | None) -> str:
+    """Return the options that were typed, each after a space."""
+    return "".join(
+        f" --{name.replace('_', '-')} {printable(shlex.quote(str(value)))}"
+        for name, value in options.items()
+        if value is not None
+    )
