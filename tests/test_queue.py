@@ -489,3 +489,9 @@ def test_changes_are_told_in_order_by_whichever_thread(changes: list[QueueChange
     other.join()
     stop()
     assert [c.at_ns for c in changes] == [1, 2]
+
+
+def test_tasks_that_are_given_one_by_one_are_observed(changes: list[QueueChange]) -> None:
+    with otel.run("r"):
+        otel.observe_tasks({"id": str(i), "status": "planned"} for i in range(3))
+    assert depths(changes)[0] == (3, 0, 0)

@@ -195,6 +195,11 @@ class Operation:
             self._short_waits = {}
         self._short_waits[category] = self._short_waits.get(category, 0) + duration_ns
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it is a copy, in a forked child that unwinds: the parent tells of it."""
+        return self._forks != _forks
+
     def end(
         self,
         outcome: Outcome = semconv.OK,
@@ -210,8 +215,8 @@ class Operation:
                 end_late_ones()
             self.is_ok = outcome == semconv.OK
             self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
-            if self._forks != _forks:
-                return  # a copy in a child that unwinds: the parent tells of it
+            if self.is_inherited:
+                return
             # The SDK passes on what a user's span processor raises: the rest is told all the same.
             try:
                 self.finishing()

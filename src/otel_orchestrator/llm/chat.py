@@ -154,6 +154,8 @@ class ChatCall(Operation):
                 super().end(outcome, error_type=error_type, end_ns=end_ns)
                 return
             self.end_ns = max(self.start_ns, spans.now_ns() if end_ns is None else end_ns)
+            if self.is_inherited:
+                return
             if self.part_of is not None:
                 self._tell(self.part_of)
             else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -103,7 +103,8 @@ def observe_tasks(tasks: Any, fields: TaskFields | None = None) -> None:
     """
     with guarded("observing tasks"):
         if (known := board_of(runs.current(), knows_tasks=True)) is not None:
-            known.observe(tasks, fields)
+            # An iterator was made for us here; under a key of a state it is the program's.
+            known.observe(list(tasks) if isinstance(tasks, Iterator) else tasks, fields)
 
 
 class QueueBoard:
