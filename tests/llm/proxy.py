@@ -51,8 +51,14 @@ def proxying() -> Iterator[Proxy]:
         listening.close()
 
 
+def _at_once(connection: socket.socket) -> socket.socket:
+    # Else the second of two small parts waits 40 ms for the first one to be acknowledged.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
 def _serve(client: socket.socket, proxy: Proxy) -> None:
-    with suppress(OSError), client:
+    with suppress(OSError), _at_once(client):
         head = b""
         while b"\r\n\r\n" not in head:
             part = client.recv(65536)
@@ -73,7 +79,7 @@ def _serve(client: socket.socket, proxy: Proxy) -> None:
             return
         where = target.decode() if method == b"CONNECT" else urlsplit(target.decode()).netloc
         host, _, port = where.rpartition(":")
-        with socket.create_connection((host, int(port))) as server:
+        with _at_once(socket.create_connection((host, int(port)))) as server:
             if method == b"CONNECT":
                 client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             else:
