@@ -32,8 +32,8 @@ FRAMES: Final = {
         "instrumentors.langgraph.nodes:TracedNode.ainvoke",
         "instrumentors.langgraph.nodes:TracedNode.invoke",
         "instrumentors.langgraph.reader:_follow",
-        "instrumentors.langgraph.reader:_follow_async",
-        "instrumentors.langgraph.reader:followed",
+        "instrumentors.langgraph.reader:followed.stream",
+        "lifecycle.wrapping:first_step",
     ),
     "a hook of httpcore's": (
         "instrumentors._attempts:AsyncTrace.__call__",
