@@ -1,10 +1,10 @@
 """Run docker-compose.yml as it is, without Docker: `python collector/build/podman.py -- up -d`.
 
-Needs podman, runc, netavark, aardvark-dns, busybox-static and podman-compose. Images are made from
-the very programs that `make backends` found or built, at the paths of the real images, and tagged
-like them; those of Kafka and Cassandra (`--scale`) out of their jars, this machine's Java 17, and
-scripts in place of those that the real images have. Grafana has no program here and is left out.
-What follows `--` goes to podman-compose.
+Needs podman, runc, netavark, aardvark-dns, iptables, busybox-static and podman-compose. Images are
+made from the very programs that `make backends` found or built, at the paths of the real images,
+and tagged like them; those of Kafka and Cassandra (`--scale`) out of their jars, this machine's
+Java 17, and scripts in place of those that the real images have. Grafana has no program here and is
+left out. What follows `--` goes to podman-compose.
 """
 
 from __future__ import annotations
