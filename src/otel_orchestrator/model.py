@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.structs import force_setattr
 
 from .semconv import HTTP, HUMAN, WAITING, Attr, is_attempt
@@ -74,6 +74,16 @@ class Span(Struct, frozen=True, gc=False):
         if self.end_ns is None:
             return "open"
         return self.text(Attr.OUTCOME) or ("error" if self.is_error else "ok")
+
+
+def changed(span: Span, **changes: Any) -> Span:
+    """Return a span with other values, and with what follows from them.
+
+    msgspec 0.19 does not call `__post_init__` of a struct that it makes out of another.
+    """
+    made = structs.replace(span, **changes)
+    made.__post_init__()
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from msgspec import structs
-
-from ..model import Span
+from ..model import Span, changed
 from ..semconv import WAITING, Attr
 
 _CONSUMER: Final = 5  # as OTLP numbers kinds
@@ -140,9 +138,9 @@ def _corrected(
             sent_ns = span.end_ns - ago_ns - ahead.get(span.text(Attr.SENT_HOST) or "", 0)
             start_ns = min(sent_ns, end_ns)
             sent[span.parent_id or ""] = start_ns
-        moved.append(structs.replace(span, start_ns=start_ns, end_ns=end_ns))
+        moved.append(changed(span, start_ns=start_ns, end_ns=end_ns))
     return [
-        structs.replace(span, start_ns=sent[span.span_id])
+        changed(span, start_ns=sent[span.span_id])
         if span.kind == _CONSUMER and span.span_id in sent
         else span
         for span in moved

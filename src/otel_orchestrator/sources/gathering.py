@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence, Set
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from msgspec import structs
-
 from ..analysis.roots import GRAPHS, is_root
-from ..model import Attributes, GaugePoint, Run, Span, Value
+from ..model import Attributes, GaugePoint, Run, Span, Value, changed
 from ..semconv import INTERRUPTED, PENDING, Attr
 from .clocks import aligned
 from .otlp import Told
@@ -171,7 +169,7 @@ def _stood_for(pending: Span) -> Span:
     attributes = dict(pending.attributes)
     span_id = str(attributes.pop(Attr.PENDING))
     name = pending.name.removeprefix(f"{PENDING} ")
-    return structs.replace(pending, span_id=span_id, name=name, end_ns=None, attributes=attributes)
+    return changed(pending, span_id=span_id, name=name, end_ns=None, attributes=attributes)
 
 
 def _closed(spans: list[Span], gone_ns: int) -> list[Span]:
@@ -186,7 +184,7 @@ def _cut_at(span: Span, end_ns: int) -> Span:
         Attr.OUTCOME: INTERRUPTED,
         Attr.OPEN_AGE: (end_ns - span.start_ns) / 1e9,
     }
-    return structs.replace(span, end_ns=end_ns, attributes={**span.attributes, **told})
+    return changed(span, end_ns=end_ns, attributes={**span.attributes, **told})
 
 
 def _cut_off(spans: list[Span]) -> str:

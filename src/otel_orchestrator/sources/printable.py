@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from msgspec import structs
-
-from ..model import Attributes, GaugePoint, Span, Value
+from ..model import Attributes, GaugePoint, Span, Value, changed
 
 _UNKNOWN: Final = "\ufffd"
 _OF_LINES: Final = (ord("\n"), ord("\t"))
@@ -77,7 +75,7 @@ def _is_printable(span: Span) -> bool:
 
 
 def _printable_span(span: Span) -> Span:
-    return structs.replace(
+    return changed(
         span,
         trace_id=printable(span.trace_id),
         span_id=printable(span.span_id),
