@@ -32,12 +32,7 @@ pytestmark = pytest.mark.flaky(reruns=2, only_rerun=["AssertionError"])
 def test_an_interrupted_run_waits_for_a_human(
     traced: InMemorySpanExporter, is_async: bool, other_process: bool, tmp_path: Any
 ) -> None:
-    def ask(state: State) -> dict[str, Any]:
-        return {"out": [interrupt("?")]}
-
-    graph = StateGraph(State)
-    graph.add_node("ask", ask)
-    graph.add_edge(START, "ask")
+    graph = asking()
     compiled = graph.compile(checkpointer=InMemorySaver(), name="asks")
     config = {"configurable": {"thread_id": "any/thread id"}}
     drive = ainvoke if is_async else invoke
@@ -66,16 +61,23 @@ def test_an_interrupted_run_waits_for_a_human(
     assert attributes_of(second)[Attr.RESUMED] is True
 
 
-@BOTH
-def test_a_run_resumed_on_another_machine_knows_it_from_the_checkpoint(
-    exported: InMemorySpanExporter, is_async: bool
-) -> None:
+def asking() -> StateGraph[State]:
+    """A graph of one node, which asks a person."""
+
     def ask(state: State) -> dict[str, Any]:
         return {"out": [interrupt("?")]}
 
     graph = StateGraph(State)
     graph.add_node("ask", ask)
     graph.add_edge(START, "ask")
+    return graph
+
+
+@BOTH
+def test_a_run_resumed_on_another_machine_knows_it_from_the_checkpoint(
+    exported: InMemorySpanExporter, is_async: bool
+) -> None:
+    graph = asking()
     saver = InMemorySaver()
     compiled = graph.compile(checkpointer=saver, name="asks")
     config: Any = {"configurable": {"thread_id": "t"}, "metadata": {"mine": 1}}
@@ -110,12 +112,7 @@ def test_a_run_resumed_on_another_machine_knows_it_from_the_checkpoint(
 def test_a_reader_that_leaves_at_the_news_of_an_interrupt_abandons_nothing(
     traced: InMemorySpanExporter, is_async: bool, resumed: str
 ) -> None:
-    def ask(state: State) -> dict[str, Any]:
-        return {"out": [interrupt("?")]}
-
-    graph = StateGraph(State)
-    graph.add_node("ask", ask)
-    graph.add_edge(START, "ask")
+    graph = asking()
     compiled = graph.compile(checkpointer=InMemorySaver(), name="asks")
     config: Any = {"configurable": {"thread_id": f"{resumed}, {is_async}"}}
 
@@ -151,12 +148,7 @@ def test_a_reader_that_leaves_at_the_news_of_an_interrupt_abandons_nothing(
 
 
 def test_another_graph_on_the_same_thread_resumes_nothing(traced: InMemorySpanExporter) -> None:
-    def ask(state: State) -> dict[str, Any]:
-        return {"out": [interrupt("?")]}
-
-    graph = StateGraph(State)
-    graph.add_node("ask", ask)
-    graph.add_edge(START, "ask")
+    graph = asking()
     asks = graph.compile(checkpointer=InMemorySaver(), name="asks")
     config: Any = {"configurable": {"thread_id": "1"}}
     invoke(asks, {"out": []}, config)
@@ -204,12 +196,7 @@ def test_a_new_input_gives_up_the_run_that_was_interrupted(
 def test_graphs_with_names_of_their_own_may_share_the_names_of_threads(
     traced: InMemorySpanExporter,
 ) -> None:
-    def ask(state: State) -> dict[str, Any]:
-        return {"out": [interrupt("?")]}
-
-    graph = StateGraph(State)
-    graph.add_node("ask", ask)
-    graph.add_edge(START, "ask")
+    graph = asking()
     one, two = (graph.compile(checkpointer=InMemorySaver(), name=n) for n in ("one", "two"))
     config: Any = {"configurable": {"thread_id": "1"}}
     for asks in (one, two):
@@ -240,12 +227,7 @@ def test_a_broken_file_of_an_interruption_is_said_and_passed_over(
 def test_an_interrupt_is_written_once(
     traced: InMemorySpanExporter, is_async: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ask(state: State) -> dict[str, Any]:
-        return {"out": [interrupt("?")]}
-
-    graph = StateGraph(State)
-    graph.add_node("ask", ask)
-    graph.add_edge(START, "ask")
+    graph = asking()
     asks = graph.compile(checkpointer=InMemorySaver(), name="asks")
     store = interruptions.FileStore(tmp_path)
     saved: list[int] = []
@@ -285,12 +267,7 @@ def test_a_file_that_another_process_takes_while_one_is_kept_is_no_matter(tmp_pa
 def test_a_resumed_run_whose_interruption_is_not_known_says_so(
     traced: InMemorySpanExporter,
 ) -> None:
-    def ask(state: State) -> dict[str, Any]:
-        return {"out": [interrupt("?")]}
-
-    graph = StateGraph(State)
-    graph.add_node("ask", ask)
-    graph.add_edge(START, "ask")
+    graph = asking()
     compiled = graph.compile(checkpointer=InMemorySaver(), name="asks")
     config = {"configurable": {"thread_id": "t"}}
     invoke(compiled, {"out": []}, config)

@@ -1,1 +1,1 @@
-"""Deliver run files: the run file is the spool, and beside it stands what was acknowledged."""
+"""Run files and what becomes of them: written, sent to an endpoint, and what was acknowledged."""
