@@ -15,8 +15,8 @@ MAY_USE_THE_SDK |= {
 MAY_USE_THE_SDK |= {
     f"delivery/{name}.py"
     for name in (
-        "appending clean closing metric_exporter otlp pending queue_points runfile sender sending"
-        " stored stored_metrics"
+        "appending clean closing forwarding metric_exporter otlp pending queue_points runfile"
+        " sender sending stored stored_metrics"
     ).split()
 }
 

@@ -15,16 +15,17 @@ from operator import is_
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status
 
 from .. import redaction
 from .._guard import guarded
+from .forwarding import ForwardingMetricExporter, ForwardingSpanExporter
 
 LONGEST: Final = 65_536
 """Characters of an attribute's value, where `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` says nothing."""
@@ -116,34 +117,16 @@ def metrics(given: MetricsData) -> MetricsData:
     )
 
 
-class CleanSpanExporter(SpanExporter):
+class CleanSpanExporter(ForwardingSpanExporter):
     """Stands before an exporter of spans that no run file has cleaned."""
-
-    def __init__(self, inner: SpanExporter) -> None:
-        self._inner = inner
 
     def export(self, given: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export spans without what is secret in them."""
         return self._inner.export(spans(given))
 
-    def shutdown(self) -> None:
-        """End the connection."""
-        self._inner.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Wait for what is under way."""
-        return self._inner.force_flush(timeout_millis)
-
-
-class CleanMetricExporter(MetricExporter):
+class CleanMetricExporter(ForwardingMetricExporter):
     """Stands before an exporter of metrics."""
-
-    def __init__(self, inner: Any) -> None:
-        super().__init__(
-            preferred_temporality=inner._preferred_temporality,
-            preferred_aggregation=inner._preferred_aggregation,
-        )
-        self._inner = inner
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -153,16 +136,6 @@ class CleanMetricExporter(MetricExporter):
             metrics(metrics_data), timeout_millis, **kwargs
         )
         return result
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Wait for what is under way."""
-        with guarded("flushing metrics"):
-            return bool(self._inner.force_flush(timeout_millis))
-        return False
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """End the connection."""
-        self._inner.shutdown(timeout_millis, **kwargs)
 
 
 class _Room:

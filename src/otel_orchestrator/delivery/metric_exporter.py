@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 
 from .._guard import guarded, log_once_a_minute, logger
 from . import answers
+from .forwarding import ForwardingMetricExporter
 from .ledger import Ledger, Sent, metrics_of, open_ledger, owed_to
 from .sending import NOTHING, NotServedError, UnreachableError
 from .stored_metrics import read_metrics
@@ -24,7 +25,7 @@ from .stored_metrics import read_metrics
 _EMPTY: Final = MetricsData([])
 
 
-class StoringMetricExporter(MetricExporter):
+class StoringMetricExporter(ForwardingMetricExporter):
     """Stands before an exporter, and keeps what that cannot send.
 
     Args:
@@ -44,11 +45,7 @@ class StoringMetricExporter(MetricExporter):
         store: Callable[[MetricsData, Callable[[Path, int], None]], Path | None],
         is_ending: Callable[[], bool],
     ) -> None:
-        super().__init__(
-            preferred_temporality=inner._preferred_temporality,
-            preferred_aggregation=inner._preferred_aggregation,
-        )
-        self._inner = inner
+        super().__init__(inner)
         self._endpoint = endpoint
         self._name = metrics_of(endpoint)
         self._folder = folder
@@ -163,16 +160,6 @@ class StoringMetricExporter(MetricExporter):
                 "an export of metrics" if refused else f"{points} points of an export of metrics",
             )
         return refused
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Flush the exporter."""
-        with guarded("flushing metrics"):
-            return bool(self._inner.force_flush(timeout_millis))
-        return False
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """End the exporter."""
-        self._inner.shutdown(timeout_millis, **kwargs)
 
 
 def send_stored_metrics(

@@ -28,6 +28,7 @@ from .._guard import guarded, logger
 from ..errors import OrchestratorError
 from ..semconv import Attr
 from . import answers
+from .forwarding import ForwardingMetricExporter, ForwardingSpanExporter
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP"
 _METRIC_INTERVAL_MS: Final = 10_000
@@ -226,9 +227,9 @@ def _silence(exporter: object) -> None:
             noisy.addFilter(_QuietFilter())
 
 
-class _WatchedSpanExporter(SpanExporter):
+class _WatchedSpanExporter(ForwardingSpanExporter):
     def __init__(self, inner: SpanExporter, watch: _Watch) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._watch = watch
         _silence(inner)
 
@@ -243,14 +244,8 @@ class _WatchedSpanExporter(SpanExporter):
         self._watch.note("traces", result is SpanExportResult.SUCCESS)
         return result
 
-    def shutdown(self) -> None:
-        self._inner.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return self._inner.force_flush(timeout_millis)
-
-
-class _SplittingSpanExporter(SpanExporter):
+class _SplittingSpanExporter(ForwardingSpanExporter):
     """Sends what works and what waits under services of their own; structure keeps the true one.
 
     Only what is sent: the spans themselves, run files and metrics know nothing of it. The shipped
@@ -258,7 +253,7 @@ class _SplittingSpanExporter(SpanExporter):
     """
 
     def __init__(self, inner: SpanExporter, by: SplitServices) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._by = by
         self._true: Resource | None = None
         self._shown: dict[str | None, Resource] = {}
@@ -293,20 +288,10 @@ class _SplittingSpanExporter(SpanExporter):
             )
         return self._shown[suffix]
 
-    def shutdown(self) -> None:
-        self._inner.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return self._inner.force_flush(timeout_millis)
-
-
-class _WatchedMetricExporter(MetricExporter):
+class _WatchedMetricExporter(ForwardingMetricExporter):
     def __init__(self, inner: Any, watch: _Watch) -> None:
-        super().__init__(
-            preferred_temporality=inner._preferred_temporality,
-            preferred_aggregation=inner._preferred_aggregation,
-        )
-        self._inner = inner
+        super().__init__(inner)
         self._watch = watch
         _silence(inner)
 
@@ -323,11 +308,3 @@ class _WatchedMetricExporter(MetricExporter):
         if answers.is_served():
             self._watch.note("metrics", result is MetricExportResult.SUCCESS)
         return result
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        with guarded("flushing metrics"):
-            return bool(self._inner.force_flush(timeout_millis))
-        return False
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        self._inner.shutdown(timeout_millis, **kwargs)
