@@ -72,7 +72,7 @@ def test_a_digest_agrees_with_the_report(run: Run) -> None:
     wall = {(p.state, p.category): p.ns // 1000 for p in accounting.wall.parts}
     assert digest.on_wall == wall
     assert digest.wall_us == accounting.outline.wall_ns // 1000
-    assert sum(p.amount.count for p in digest.paths) == len(list(accounting.outline.everything()))
+    assert sum(p.amount.count for p in digest.paths) == len(accounting.outline.everything)
     mine = {c.key[1] for c in digest.categories}
     assert mine <= {r.category for r in summary.categories} | {"llm", "compute", "unknown"}
 

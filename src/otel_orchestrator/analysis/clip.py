@@ -7,7 +7,7 @@ its parent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -56,47 +56,42 @@ class Ran(Struct, eq=False, gc=False):
         """How long it ran."""
         return self.end_ns - self.start_ns
 
-    def below(self) -> Iterator[Ran]:
-        """Yield everything below it, parents first."""
-        stack = list(reversed(self.inside))
-        while stack:
-            found = stack.pop()
-            yield found
-            stack.extend(reversed(found.inside))
 
+def clip(root: Span, below: Mapping[str, tuple[Span, ...]], end_ns: int) -> tuple[Ran, ...]:
+    """Clip everything below a root, which ends at `end_ns` if it has no end of its own.
 
-def clip(root: Span, below: Mapping[str, tuple[Span, ...]], end_ns: int) -> Ran:
-    """Clip everything below a root, which ends at `end_ns` if it has no end of its own."""
+    Returns:
+        The root and all that ran below it, parents first.
+    """
     end_ns = max(root.start_ns, end_ns if root.end_ns is None else root.end_ns)
-    top = _ran(root, root.start_ns, end_ns, is_in_llm=False, is_in_node=False)
+    top = Ran(root, root.start_ns, end_ns, _key(root, False, False), _short_waits(root))
+    everything = [top]
     stack = [(top, False, False)]
     while stack:
         ran, is_in_llm, is_in_node = stack.pop()
         earliest, latest = ran.start_ns, ran.end_ns
+        operation = ran.span.operation
         is_in_llm = is_in_llm or ran.key == _LLM
-        is_in_node = is_in_node or ran.span.operation == semconv.NODE
+        is_in_node = is_in_node or operation == semconv.NODE
         kept = []
         for child in below.get(ran.span.span_id, ()):
             start, end = child.start_ns, child.end_ns
             start = max(start, earliest)
             if end is None or end > latest:
                 end = latest
-            if start <= end and not (child.category == semconv.HELD and _is_beside(child)):
-                found = _ran(child, start, end, is_in_llm, is_in_node)
-                kept.append(found)
-                if child.span_id in below:
-                    stack.append((found, is_in_llm, is_in_node))
-                elif ran.span.operation == semconv.SUPERSTEP and _is_left_over(found):
-                    found.key = _QUEUED
-        ran.inside = tuple(kept)
-    return top
-
-
-def _ran(span: Span, start_ns: int, end_ns: int, is_in_llm: bool, is_in_node: bool) -> Ran:
-    # All names at once: asking each name of each span takes longer than everything else here.
-    has_short = Attr.SHORT_WAIT in "".join(span.attributes)
-    short = _short_waits(span) if has_short else ()
-    return Ran(span, start_ns, end_ns, _key(span, is_in_llm, is_in_node), short)
+            if start > end or (child.category == semconv.HELD and _is_beside(child)):
+                continue
+            key = _key(child, is_in_llm, is_in_node)
+            found = Ran(child, start, end, key, _short_waits(child))
+            kept.append(found)
+            if child.span_id in below:
+                stack.append((found, is_in_llm, is_in_node))
+            elif operation == semconv.SUPERSTEP and _is_left_over(found):
+                found.key = _QUEUED
+        if kept:
+            ran.inside = tuple(kept)
+            everything += kept
+    return tuple(everything)
 
 
 def never_started(task: Ran) -> bool:
@@ -146,6 +141,9 @@ def _one(state: str, category: str) -> Key:
 
 def _short_waits(span: Span) -> tuple[tuple[str, int], ...]:
     prefix = Attr.SHORT_WAIT
+    # All names at once: asking each name of each span takes longer than everything else here.
+    if prefix not in "".join(span.attributes):
+        return ()
     waits = (
         (key.removeprefix(prefix), seconds_to_ns(value))
         for key, value in span.attributes.items()

@@ -11,7 +11,7 @@ invoke_workflow            the root: its interval is the wall
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .. import semconv
@@ -20,7 +20,7 @@ from ..semconv import Attr
 from .clip import Ran, clip
 from .intervals import Interval
 from .jobs import Job, Superstep, by_start, jobs_by_hand, outermost, supersteps_of
-from .tally import Tally
+from .tally import Breakdown, Tally
 from .tree import Forest, forest_of
 
 
@@ -32,7 +32,7 @@ class Outline:
         run: what was recorded.
         root: the run's span; where there is none, one made up around all of its spans.
         below: the children of each span, by id.
-        top: the root as it counts, with what ran inside of it, and so on.
+        everything: the root and all that ran below it, as it counts, parents first.
         loops: when each turn of the cycle started.
         supersteps: of the outermost graph, in order; none in runs by hand.
         jobs: in order of their start.
@@ -41,12 +41,13 @@ class Outline:
             slot meanwhile, which the recorded peak of running nodes does not know.
         slots: the limit; without one, the larger of that peak and the recorded one; at least 1.
         known: what whole nodes did, as far as that has been added up; see `exclusive`.
+        served: what jobs did while they had a slot, as far as that is known; see `served`.
     """
 
     run: Run
     root: Span
     below: Mapping[str, tuple[Span, ...]]
-    top: Ran
+    everything: tuple[Ran, ...] = field(repr=False)
     loops: tuple[int, ...]
     supersteps: tuple[Superstep, ...]
     jobs: tuple[Job, ...]
@@ -54,6 +55,12 @@ class Outline:
     peak: int
     slots: int
     known: dict[Ran, Tally] = field(default_factory=dict, repr=False, compare=False)
+    served: dict[Ran, Breakdown] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def top(self) -> Ran:
+        """The root as it counts, with what ran inside of it, and so on."""
+        return self.everything[0]
 
     @property
     def wall(self) -> Interval:
@@ -64,11 +71,6 @@ class Outline:
     def wall_ns(self) -> int:
         """How long the run took."""
         return self.top.took_ns
-
-    def everything(self) -> Iterator[Ran]:
-        """Yield the root and all that ran below it, parents first."""
-        yield self.top
-        yield from self.top.below()
 
     def strangers(self, superstep: Ran, job: Job) -> frozenset[str]:
         """Return the ids of a superstep's other jobs, directly below it."""
@@ -112,7 +114,8 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
     if root is None:
         root = Span("", "", None, "", 0, run.start_ns, run.end_ns)
         below = {**forest.below, "": forest.roots}
-    top = clip(root, below, run.end_ns)
+    everything = clip(root, below, run.end_ns)
+    top = everything[0]
     supersteps = tuple(supersteps_of(top))
     jobs = [j for s in supersteps for j in s.slot_jobs] or list(jobs_by_hand(top))
     ordered = sorted(jobs, key=by_start)
@@ -123,7 +126,7 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
         run=run,
         root=root,
         below=below,
-        top=top,
+        everything=everything,
         loops=tuple(loop.start_ns for loop in outermost(top, semconv.LOOP)),
         supersteps=supersteps,
         jobs=tuple(ordered),

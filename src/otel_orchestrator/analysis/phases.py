@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .accounting.exclusive import exclusive
+from .accounting.exclusive import served
 from .calls import JobCalls, calls_of
 from .jobs import Job, Superstep
 from .outline import Outline
@@ -77,9 +77,6 @@ def phases_of(outline: Outline) -> Phases:
         opening=tuple(alone[0]),
         middle=tuple(alone[1]),
         closing=tuple(alone[2]),
-        served={
-            span_id: exclusive(outline, job.top, job.busy, outline.not_of(job))
-            for span_id, job in jobs.items()
-        },
+        served={span_id: served(outline, job) for span_id, job in jobs.items()},
         calls={span_id: calls_of(outline, job) for span_id, job in jobs.items()},
     )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from heapq import heappop, heappush
+
+from msgspec import Struct
 
 from ... import semconv
 from ..jobs import Job
 from ..outline import Outline
 
 
-@dataclass(frozen=True, slots=True)
-class Spell:
+class Spell(Struct, frozen=True, gc=False):
     """A stretch of a slot: a job, or idle.
 
     Attributes:

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from ... import semconv
 from ..clip import Key, Ran
 from ..intervals import Interval
+from ..jobs import Job
 from ..outline import Outline
 from ..tally import SCALE_BITS, Breakdown, Tally
 
@@ -50,6 +51,15 @@ def exclusive(
     for ran, scaled in tally.own.items():
         take_short_waits(tally, ran, scaled >> SCALE_BITS)
     return tally.breakdown()
+
+
+def served(outline: Outline, job: Job) -> Breakdown:
+    """Break down what a job did while it had a slot."""
+    known = outline.served.get(job.ran)
+    if known is None:
+        known = exclusive(outline, job.top, job.busy, outline.not_of(job))
+        outline.served[job.ran] = known
+    return known
 
 
 def take_short_waits(tally: Tally, ran: Ran, own_ns: int) -> None:

@@ -10,7 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from typing import Final
+
+from msgspec import Struct
 
 from ... import semconv
 from ..clip import Key, Ran
@@ -19,12 +23,16 @@ from ..jobs import Job
 from ..outline import Outline
 from ..tally import IDLE, NO_WORK, Breakdown, breakdown_of, together
 from .assignment import Spell, assign
-from .exclusive import exclusive
+from .exclusive import exclusive, served
 
-_COUNTED: Final = (semconv.QUEUE, semconv.CONSUMER, semconv.HELD, semconv.CYCLE)
+_COUNTED: Final[tuple[Key, ...]] = tuple(
+    (semconv.WAITING, category)
+    for category in (semconv.QUEUE, semconv.CONSUMER, semconv.HELD, semconv.CYCLE)
+)
 """Each task that waits for one of these keeps one idle slot from being used; in this order."""
 
 # What an instant may be, besides: whether any task has open dependencies, and so on.
+_NO_SLOT: Final = -1
 _OPEN: Final = "open dependencies"
 _UNKNOWN: Final = "barrier, dependencies unknown"
 _CONTROL: Final = "a node that runs alone"
@@ -38,8 +46,7 @@ _BETWEEN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(Struct, frozen=True, gc=False):
     """A stretch in which a number of slots were idle for one reason."""
 
     start_ns: int
@@ -109,13 +116,18 @@ def _slot(outline: Outline, number: int, busy: list[Spell], idle: list[Spell]) -
     for spell in idle:
         key = spell.state, spell.category
         amounts[key] = amounts.get(key, 0) + spell.end_ns - spell.start_ns
-    worked = (
-        exclusive(outline, s.job.top, (s.start_ns, s.end_ns), outline.not_of(s.job))
-        for s in busy
-        if s.job is not None
-    )
-    spells = tuple(sorted((*busy, *idle), key=lambda s: s.start_ns))
+    worked = (_did(outline, spell) for spell in busy)
+    spells = tuple(sorted((*busy, *idle), key=attrgetter("start_ns")))
     return Slot(number, spells, together((*worked, breakdown_of(amounts))))
+
+
+def _did(outline: Outline, spell: Spell) -> Breakdown:
+    job, window = spell.job, (spell.start_ns, spell.end_ns)
+    if job is None:
+        return breakdown_of({})
+    if window == job.busy:
+        return served(outline, job)
+    return exclusive(outline, job.top, window, outline.not_of(job))
 
 
 def _idle(
@@ -129,17 +141,20 @@ def _idle(
     never_busy = outline.slots - len(busy)
     for start, end, now, occupied in _segments(outline, busy):
         free = [number for number in range(len(busy)) if number not in occupied]
-        supply = _reasons(now)
-        given = [supply.take() for _ in free]
-        for number, key in zip(free, given, strict=True):
-            _extend(idle[number], start, end, key)
-        slots = dict.fromkeys(given, 0)
-        for key in given:
-            slots[key] += 1
-        for key, count in supply.take_many(never_busy):
-            unused[key] = unused.get(key, 0) + count * (end - start)
+        given = _reasons(now, len(free) + never_busy)
+        slots: dict[Key, int] = {}
+        for key, count in given:
             slots[key] = slots.get(key, 0) + count
-        reasons.extend(Idle(start, end, *key, count) for key, count in slots.items())
+        reasons += [Idle(start, end, *key, count) for key, count in slots.items()]
+        # The first of them are for the slots that are busy at another time.
+        given.reverse()
+        for number in free:
+            key, count = given.pop()
+            _extend(idle[number], start, end, key)
+            if count > 1:
+                given.append((key, count - 1))
+        for key, count in given:
+            unused[key] = unused.get(key, 0) + count * (end - start)
     return idle, unused, tuple(reasons)
 
 
@@ -149,33 +164,17 @@ def _extend(spells: list[Spell], start: int, end: int, key: Key) -> None:
     spells.append(Spell(start, end, None, *key))
 
 
-class _Supply:
-    """Reasons, so many of each, and then one for all slots that are left."""
-
-    def __init__(self, counted: list[tuple[Key, int]], rest: Key) -> None:
-        self._counted = counted
-        self._rest = rest
-
-    def take(self) -> Key:
-        return next(self.take_many(1))[0]
-
-    def take_many(self, slots: int) -> Iterator[tuple[Key, int]]:
-        while slots and self._counted:
-            key, there = self._counted[0]
+def _reasons(now: dict[str, int], slots: int) -> list[tuple[Key, int]]:
+    """Return for how many slots there is which reason: so many of each, and one for the rest."""
+    given: list[tuple[Key, int]] = []
+    for key in _COUNTED:
+        if slots and (there := now.get(key[1])):
             taken = min(there, slots)
-            if taken == there:
-                self._counted.pop(0)
-            else:
-                self._counted[0] = key, there - taken
+            given.append((key, taken))
             slots -= taken
-            yield key, taken
-        if slots:
-            yield self._rest, slots
-
-
-def _reasons(now: dict[str, int]) -> _Supply:
-    counted = [((semconv.WAITING, c), now[c]) for c in _COUNTED if now.get(c)]
-    return _Supply(counted, _rest(now))
+    if slots:
+        given.append((_rest(now), slots))
+    return given
 
 
 def _rest(now: dict[str, int]) -> Key:
@@ -202,21 +201,21 @@ def _segments(
     """
     changes: list[tuple[int, int, str, int]] = []
     earliest, latest = outline.wall
-
-    def note(name: str, start: int, end: int, slot: int = -1) -> None:
-        start, end = max(start, earliest), min(end, latest)
+    conditions = ((name, interval, _NO_SLOT) for name, interval in _conditions(outline))
+    spells = (
+        ("", (spell.start_ns, spell.end_ns), number)
+        for number, of_slot in enumerate(busy)
+        for spell in of_slot
+    )
+    for name, interval, slot in chain(conditions, spells):
+        start, end = max(interval[0], earliest), min(interval[1], latest)
         if start < end:
-            changes.extend(((start, 1, name, slot), (end, -1, name, slot)))
-
-    for name, (start, end) in _conditions(outline):
-        note(name, start, end)
-    for number, spells in enumerate(busy):
-        for spell in spells:
-            note("", spell.start_ns, spell.end_ns, number)
+            changes += ((start, 1, name, slot), (end, -1, name, slot))
     now: dict[str, int] = {}
     occupied: set[int] = set()
     at_ns = earliest
-    for instant, change, name, slot in [*sorted(changes), (latest, 0, "", -1)]:
+    changes.sort()
+    for instant, change, name, slot in (*changes, (latest, 0, "", _NO_SLOT)):
         if instant > at_ns:
             yield at_ns, instant, now, occupied
             at_ns = instant

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from ... import semconv
 from ...model import Run
 from ..critical_path import critical_path
@@ -59,8 +61,7 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
 _CYCLE: Final = (semconv.WAITING, semconv.CYCLE)
 
 
-@dataclass(frozen=True, slots=True)
-class JobTime:
+class JobTime(Struct, frozen=True, gc=False):
     """One job's part of a view.
 
     Attributes:
@@ -131,7 +132,7 @@ def wall_view(outline: Outline) -> Breakdown:
 
 def _along_critical_path(outline: Outline) -> Breakdown:
     tally = Tally()
-    ran = {r.span.span_id: r for r in outline.everything()}
+    ran = {r.span.span_id: r for r in outline.everything}
     own: dict[str, int] = {}
     # Of what counts only: a `wait held` lies beside it.
     below = {span_id: tuple([c.span for c in r.inside]) for span_id, r in ran.items()}

@@ -108,7 +108,7 @@ def _waits(outline: Outline) -> dict[str, int]:
         if more_ns:
             ns[category] = ns.get(category, 0) + more_ns
 
-    for ran in outline.everything():
+    for ran in outline.everything:
         state, category = ran.key
         if state == semconv.WAITING:
             add(category, ran.took_ns)

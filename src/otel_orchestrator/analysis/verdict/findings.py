@@ -148,7 +148,7 @@ def unsure_of(outline: Outline) -> Sequence[Span]:
     spans = outline.run.spans
     unsure = [s for s in spans if s.never_ended]
     if unsure:
-        counted = {ran.span.span_id for ran in outline.everything()}
+        counted = {ran.span.span_id for ran in outline.everything}
         unsure = [s for s in unsure if s.span_id in counted]
     ids = {s.span_id for s in spans}
     stack = [s for s in spans if s.parent_id and s.parent_id not in ids and s is not outline.root]

@@ -206,8 +206,10 @@ def sequence(case: Case) -> Finding:
         ),
         examples=tuple(
             example(job.span, job.task_id, case.service(job).whole_ns)
-            for job in sorted(cycle, key=lambda j: (j.started_ns - j.ended_ns, j.span.span_id))
-        )[:_EXAMPLES],
+            for job in nsmallest(
+                _EXAMPLES, cycle, key=lambda j: (j.started_ns - j.ended_ns, j.span.span_id)
+            )
+        ),
         advice=(
             "Let the Director look while workers still work, and only when something changed (see"
             " what-if).",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -16,7 +16,7 @@ from ..jobs import Job, Superstep, by_start
 from ..outline import Outline
 from ..phases import Phases, phases_of
 from .continuous import dispatched
-from .paper import Band, Estimate, Paper, Service, unknown
+from .paper import Band, Estimate, Paper, Times, unknown
 
 _PARALLEL_CALLS: Final = 2
 
@@ -159,18 +159,22 @@ def _git(model: Paper) -> list[Estimate]:
 
 def _prompts_cached(model: Paper) -> Estimate:
     name, title = "prompts_cached", "Answers to equal prompts out of a cache"
-    calls = (ran for ran in model.outline.everything() if is_call(ran.span))
-    hashed = {c.span.span_id: c for c in calls if c.span.text(Attr.PROMPT_HASH) is not None}
+    hashed = [
+        ran
+        for ran in model.outline.everything
+        if is_call(ran.span) and ran.span.attributes.get(Attr.PROMPT_HASH) is not None
+    ]
     if not hashed:
         return unknown(name, title, "no LLM call carries a hash of its prompt")
-    asked = [ran.span for ran in hashed.values()]
-    groups = equal_prompts(asked, lambda s: hashed[s.span_id].interval)
-    saved = {s.span_id: hashed[s.span_id].took_ns for g in groups for s in g.repeated}
-    at_best = saved | {s.span_id: hashed[s.span_id].took_ns for g in groups for s in g.meanwhile}
+    ran_at = {ran.span.span_id: ran.interval for ran in hashed}
+    groups = equal_prompts([ran.span for ran in hashed], lambda s: ran_at[s.span_id])
+    saved = {s.span_id for g in groups for s in g.repeated}
+    at_best = saved | {s.span_id for g in groups for s in g.meanwhile}
 
-    def less(times: Mapping[str, int]) -> Service:
+    def less(cached: Set[str]) -> Times:
         def saved(job: Job) -> int:
-            return sum(times.get(c.span.span_id, 0) for c in model.phases.called(job).llm)
+            calls = model.phases.called(job).llm
+            return sum([c.took_ns for c in calls if c.span.span_id in cached])
 
         return _less(model, saved)
 
@@ -196,12 +200,12 @@ def _director_overlapped(model: Paper) -> Estimate:
     head = _head(model.outline)
     expected = careful = best = 0
     for turn, alone in _turns_and_what_follows(model):
-        heads = sum(model.measured(j) for j in alone if j.name == head)
+        heads = model.took(j for j in alone if j.name == head)
         ends = [j.ended_ns for j in turn.slot_jobs]
         starts = [j.scheduled_ns for j in turn.slot_jobs]
         expected += min(heads, max(ends) - min(starts))
         careful += min(heads, max(ends) - min(ends))
-        best += sum(model.measured(j) for j in alone)
+        best += model.took(alone)
     wall = model.outline.wall_ns
     return model.told(
         name,
@@ -228,32 +232,24 @@ def _turns_and_what_follows(model: Paper) -> list[tuple[Superstep, list[Job]]]:
 
 def _head(outline: Outline) -> str:
     """Return the name of the node that opens a loop."""
-    for ran in outline.top.below():
+    for ran in outline.everything:
         if ran.span.name == semconv.LOOP and (head := ran.span.text(Attr.LOOP_HEAD)) is not None:
             return head
     return outline.supersteps[0].jobs[0].name if outline.supersteps[0].jobs else ""
 
 
-def _all_jobs(model: Paper) -> list[Job]:
-    return [*model.phases.workers, *model.alone, *_others(model)]
+def _less(model: Paper, saved: Callable[[Job], int]) -> Times:
+    measured = model.measured
+    return {span_id: max(0, measured[span_id] - saved(job)) for span_id, job in model.jobs.items()}
 
 
-def _others(model: Paper) -> list[Job]:
-    return [j for t in model.phases.turns for j in t.slot_jobs if not j.is_worker]
-
-
-def _less(model: Paper, saved: Service) -> Service:
-    left = {j.span.span_id: max(0, model.measured(j) - saved(j)) for j in _all_jobs(model)}
-    return lambda job: left[job.span.span_id]
-
-
-def _widened(model: Paper, estimate: Estimate, *services: Service) -> Estimate:
+def _widened(model: Paper, estimate: Estimate, *services: Times) -> Estimate:
     """Let the band reach to what other service times would lead to."""
     if estimate.band is None:
         return estimate
     bands = [
         e.band
-        for e in (model.estimate("", "", service, model.outline.slots, ()) for service in services)
+        for e in (model.estimate("", "", times, model.outline.slots, ()) for times in services)
         if e.band is not None
     ]
     band = Band(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from ... import semconv
-from ..jobs import Job
 from ..outline import Outline
 from ..phases import phases_of
 from .paper import Band, Paper
@@ -60,11 +59,10 @@ def what_if_grid(outline: Outline) -> Grid:
     workers = (slots,) if fixed else _workers(slots)
 
     def band(speed: float, count: int) -> Band:
-        def service(job: Job) -> int:
-            took, calls = paper.measured(job), llm[job.span.span_id]
-            return took - calls + round(calls / speed)
-
-        found = paper.estimate("", "", service, count, ()).band
+        times = {
+            key: took - llm[key] + round(llm[key] / speed) for key, took in paper.measured.items()
+        }
+        found = paper.estimate("", "", times, count, ()).band
         assert found is not None  # there is a reason otherwise
         return found
 

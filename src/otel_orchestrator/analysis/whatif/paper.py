@@ -13,8 +13,9 @@ are the least and most of: that, longest chain first, several runs with every se
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import add, mul
 from typing import Final
 from zlib import crc32
@@ -25,13 +26,16 @@ from ..phases import Phases
 from .simulation import Plan, bound, makespan
 
 _VARIANTS: Final = 8
+_VARIANTS_OF_MANY: Final = 2
+_MANY_JOBS: Final = 5_000
+"""In so many, what is shorter and what is longer makes up for each other: two runs tell as much."""
 _SERVICE_SPREAD: Final = 0.10
 _MARGIN: Final = 0.07
 """Of 20 pairs of equal runs of the reference orchestrator, 18 were within 5 % of each other, and
 both the run that is predicted from and the one that comes true stray like that."""
 
-Service = Callable[[Job], int]
-"""How long a job would take."""
+Times = Mapping[str, int]
+"""How long each job would take, by the id of its span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,11 @@ class Batch:
     """Jobs that are placed together, and what they need of each other.
 
     Attributes:
+        ids: of their spans.
         factors: of each other run that is tried, by how much each job is shorter or longer.
     """
 
-    jobs: Sequence[Job]
+    ids: Sequence[str]
     plan: Plan
     factors: Sequence[Sequence[float]]
 
@@ -95,28 +100,35 @@ class Placed:
 
 
 class Paper:
-    """The run on paper: turns of workers on slots, and what runs alone in sequence."""
+    """The run on paper: turns of workers on slots, and what runs alone in sequence.
+
+    Attributes:
+        jobs: all that are placed, by the id of their span.
+        measured: how long each job took from its start to its end.
+    """
 
     def __init__(self, outline: Outline, phases: Phases) -> None:
         self.outline = outline
         self.phases = phases
         self.alone = (*phases.opening, *phases.middle, *phases.closing)
+        in_turns = (job for turn in phases.turns for job in turn.slot_jobs)
+        self.jobs = {job.span.span_id: job for job in (*in_turns, *self.alone)}
+        self.measured: Times = {key: did.whole_ns for key, did in phases.served.items()}
+        self._variants = _VARIANTS if len(phases.served) <= _MANY_JOBS else _VARIANTS_OF_MANY
         self._draws: dict[str, list[float]] = {}
         # A turn's jobs need each other only where a node dispatches them itself.
         self._turns = [self.batch(t.slot_jobs, needs_of(t.slot_jobs)) for t in phases.turns]
         self._alone = [self.batch(self.alone, [()] * len(self.alone))]
-        self._known: dict[tuple[Service, int], Placed] = {}
-        self.measured_turns_ns = self._in_turns(self.measured, outline.slots)
+        self.measured_turns_ns = sum(
+            makespan(b.plan, _of(b, self.measured), outline.slots) for b in self._turns
+        )
+        self.measured_alone_ns = self.took(self.alone)
         self._rest_ns = outline.wall_ns - self.measured_turns_ns - self.measured_alone_ns
 
-    def measured(self, job: Job) -> int:
-        """Return how long a job took from its start to its end."""
-        return self.phases.service(job).whole_ns
-
-    @property
-    def measured_alone_ns(self) -> int:
-        """How long all that runs alone took."""
-        return sum(map(self.measured, self.alone))
+    def took(self, jobs: Iterable[Job]) -> int:
+        """Return how long jobs took together, from their start to their end."""
+        measured = self.measured
+        return sum([measured[job.span.span_id] for job in jobs])
 
     def why_not(self) -> str | None:
         """Return why nothing can be estimated, if so."""
@@ -131,52 +143,56 @@ class Paper:
         release_ns: Sequence[int] | None = None,
     ) -> Batch:
         """Return jobs to be placed, with the same other runs for them every time."""
-        draws = [self._draws_of(job.span.span_id) for job in jobs]
-        factors = [[draw[n] for draw in draws] for n in range(_VARIANTS)]
-        return Batch(jobs, Plan(needs, release_ns), factors)
+        ids = [job.span.span_id for job in jobs]
+        factors = list(zip(*map(self._draws_of, ids), strict=True))
+        return Batch(ids, Plan(needs, release_ns), factors or [()] * self._variants)
 
     def _draws_of(self, span_id: str) -> list[float]:
         draws = self._draws.get(span_id)
         if draws is None:
-            draws = self._draws[span_id] = _draws(span_id)
+            draws = self._draws[span_id] = _draws(span_id, self._variants)
         return draws
 
-    def place(self, batches: Sequence[Batch], service: Service, slots: int) -> Placed:
+    def place(self, batches: Sequence[Batch], times: Times, slots: int) -> Placed:
         """Place batches one after the other: in each order, in other runs, and at the very best."""
         expected = longest_first = least = 0
-        varied = [0] * _VARIANTS
+        varied = [0] * self._variants
         for batch in batches:
-            plan, times = batch.plan, [service(job) for job in batch.jobs]
-            if plan.is_free and len(times) <= slots:
+            plan, took = batch.plan, _of(batch, times)
+            if plan.is_free and len(took) <= slots:
                 # All start at once: whatever the order, it lasts as long as the longest.
-                longest = max(times, default=0)
-                expected, longest_first, least = (
-                    ns + longest for ns in (expected, longest_first, least)
-                )
-                for n, factors in enumerate(batch.factors):
-                    varied[n] += round(max(map(mul, times, factors), default=0))
-                continue
-            expected += makespan(plan, times, slots)
-            longest_first += makespan(plan, times, slots, "longest_path")
-            least += bound(plan, times, slots)
-            for n, factors in enumerate(batch.factors):
-                varied[n] += makespan(plan, list(map(round, map(mul, times, factors))), slots)
+                longest = max(took, default=0)
+                expected += longest
+                longest_first += longest
+                least += longest
+                others = [round(max(map(mul, took, f), default=0)) for f in batch.factors]
+            else:
+                expected += makespan(plan, took, slots)
+                longest_first += makespan(plan, took, slots, "longest_path")
+                least += bound(plan, took, slots)
+                others = [
+                    makespan(plan, list(map(round, map(mul, took, f))), slots)
+                    for f in batch.factors
+                ]
+            varied = list(map(add, varied, others))
         return Placed(expected, (longest_first, least, *varied))
 
-    def _in_turns(self, service: Service, slots: int) -> int:
-        return sum(makespan(b.plan, [service(j) for j in b.jobs], slots) for b in self._turns)
+    @cached_property
+    def _as_it_was(self) -> Placed:
+        return self._place_all(self.measured, self.outline.slots)
+
+    def _place_all(self, times: Times, slots: int) -> Placed:
+        return self.place(self._turns, times, slots).and_then(self.place(self._alone, times, 1))
 
     def estimate(
-        self, name: str, title: str, service: Service, slots: int, assumptions: Sequence[str]
+        self, name: str, title: str, times: Times, slots: int, assumptions: Sequence[str]
     ) -> Estimate:
         """Run the supersteps again with other service times, or another number of slots."""
         if (reason := self.why_not()) is not None:
             return unknown(name, title, reason)
-        placed = self._known.get((service, slots))
-        if placed is None:
-            turns = self.place(self._turns, service, slots)
-            placed = turns.and_then(self.place(self._alone, service, 1))
-            self._known[service, slots] = placed
+        # Several bands reach to that.
+        is_as_it_was = times is self.measured and slots == self.outline.slots
+        placed = self._as_it_was if is_as_it_was else self._place_all(times, slots)
         others = [self._rest_ns + ns for ns in placed.others_ns]
         return self.told(name, title, self._rest_ns + placed.expected_ns, others, assumptions)
 
@@ -197,14 +213,18 @@ class Paper:
         return Estimate(name, title, band, saves, tuple(assumptions))
 
 
+def _of(batch: Batch, times: Times) -> list[int]:
+    return [times[span_id] for span_id in batch.ids]
+
+
 def unknown(name: str, title: str, reason: str) -> Estimate:
     """Return the estimate of what cannot be told."""
     return Estimate(name, title, None, None, (), reason)
 
 
-def _draws(span_id: str) -> list[float]:
+def _draws(span_id: str, runs: int) -> list[float]:
     """Return by how much a job is shorter or longer in other runs: the same every time."""
-    draws = (2 * crc32(f"{n} {span_id}".encode()) / 0xFFFFFFFF - 1 for n in range(_VARIANTS))
+    draws = (2 * crc32(f"{n} {span_id}".encode()) / 0xFFFFFFFF - 1 for n in range(runs))
     return [1 + _SERVICE_SPREAD * draw for draw in draws]
 
 

@@ -168,7 +168,7 @@ def _tasks(study: Study) -> Iterator[Track]:
 def _outside(study: Study) -> Iterator[Slice]:
     """Yield what is not below the run, such as a wait for a person between two runs."""
     run, outline = study.run, study.accounting.outline
-    inside = {ran.span.span_id for ran in outline.everything()}
+    inside = {ran.span.span_id for ran in outline.everything}
     for span, _ in study.forest.walk():
         is_held = span.category == semconv.HELD and span.state == semconv.WAITING
         if span.span_id not in inside and not is_held:
