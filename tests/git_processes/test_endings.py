@@ -207,6 +207,74 @@ def test_a_process_nobody_waits_for_is_abandoned(
     by_run(repository)  # reaps it: no second end
 
 
+LIST = ["git", "ls-tree", "-r", "main"]
+"""Writes more than a pipe holds, so that it waits for who reads it."""
+
+
+def leave_a_block(root: Path) -> None:
+    with subprocess.Popen(LIST, cwd=root, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+
+
+def hand_it_to_head(root: Path) -> None:
+    process = subprocess.Popen(LIST, cwd=root, stdout=subprocess.PIPE)
+    assert process.stdout
+    head = subprocess.Popen(["head", "-1"], stdin=process.stdout, stdout=subprocess.DEVNULL)
+    process.stdout.close()
+    assert (head.wait(), process.wait()) == (0, -signal.SIGPIPE)
+
+
+def close_and_drop(root: Path) -> None:
+    process = subprocess.Popen(LIST, cwd=root, stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.close()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del process
+        gc.collect()
+    our_spans.make_late_spans()
+
+
+@pytest.mark.parametrize("leave", [leave_a_block, hand_it_to_head, close_and_drop])
+def test_a_process_whose_reader_left_is_abandoned(
+    traced: InMemorySpanExporter, large: Path, leave: Callable[[Path], None]
+) -> None:
+    leave(large)
+    (span,) = traced.get_finished_spans()
+    assert tree([span]) == "git ls-tree [abandoned]"
+    assert attributes_of(span)[Attr.GIT_SIGNAL] == "SIGPIPE"
+
+
+def read_and_close(command: list[str]) -> None:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("log", lambda command: subprocess.run(command, stdout=subprocess.PIPE)),
+        ("log", lambda command: subprocess.run(command, capture_output=True)),
+        ("log", lambda command: subprocess.run(command, stdout=subprocess.DEVNULL)),
+        ("push", read_and_close),
+        ("remote update", read_and_close),
+        ("(other)", read_and_close),
+    ],
+)
+def test_a_broken_pipe_that_the_program_did_not_close_is_an_error(
+    traced: InMemorySpanExporter, tmp_path: Path, name: str, use: Callable[[list[str]], object]
+) -> None:
+    broken = tmp_path / "git"
+    broken.write_text("#!/bin/sh\nkill -PIPE $$\n")
+    broken.chmod(0o700)
+    use([str(broken), *name.split()])
+    assert tree(traced.get_finished_spans()) == f"git {name} [error]"
+    assert ending(traced) == ("error", "SIGPIPE")
+
+
 @pytest.mark.parametrize(("warning", "outcome"), [("ignore", "error"), ("error", "abandoned")])
 def test_a_finished_process_nobody_waited_for_has_its_exit_code(
     traced: InMemorySpanExporter,

@@ -131,7 +131,9 @@ def test_a_process_that_the_program_ends_itself_is_abandoned(
     assert line in ("git rev-list [abandoned]", "git hash-object [abandoned]")
     (span,) = [s for s in traced.get_finished_spans() if s.name != "git cat-file"]
     told = attributes_of(span)
-    assert (told[Attr.GIT_SIGNAL], told[Attr.PROCESS_EXIT_CODE]) == ("SIGTERM", -15)
+    ended = (told[Attr.GIT_SIGNAL], told[Attr.PROCESS_EXIT_CODE])
+    # GitPython 3.1.30 closes git's pipes before it looks whether it has to end it.
+    assert ended in (("SIGTERM", -15), ("SIGPIPE", -13))
 
 
 def test_a_timeout_is_an_error(clone: Path, traced: InMemorySpanExporter) -> None:

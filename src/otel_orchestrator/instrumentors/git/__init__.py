@@ -12,6 +12,7 @@ import asyncio
 import atexit
 import functools
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
@@ -227,6 +228,8 @@ class _ReturnCode:
             return
         with guarded("ending a git span"):
             if (process := popen.__dict__.pop(_OURS, None)) is not None:
+                with guarded("noting a closed pipe"):
+                    _note_closed(popen, process)
                 process.exited(code)
 
     def __delete__(self, popen: Any) -> None:
@@ -243,10 +246,17 @@ def _is_dropped(original: Callable[..., None]) -> Callable[..., None]:
             original(self, *positional, **named)
         finally:  # where warnings are errors, it raises its ResourceWarning before it looks
             if process is not None:
+                with guarded("noting a closed pipe"):
+                    _note_closed(self, process)
                 with guarded("ending a git span"):
                     process.end_late(self.__dict__.get("returncode"))
 
     return __del__
+
+
+def _note_closed(popen: Any, process: GitProcess) -> None:
+    if any(getattr(pipe, "closed", False) for pipe in (popen.stdout, popen.stderr)):
+        process.closed()
 
 
 def _communicates(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -278,7 +288,7 @@ def _terminates(original: Callable[..., None]) -> Callable[..., None]:
             protocol = getattr(self, "_protocol", None)
             process = self.__dict__.get(_OURS) if protocol is None else _process_of(protocol)
             if process is not None:
-                process.let_go()
+                process.let_go(signal.SIGTERM)
         original(self)
 
     return terminate

@@ -23,6 +23,13 @@ _VALUED_OPTIONS: Final = frozenset(
 )
 _ALIASES_AT_MOST: Final = 10
 
+# They write to a pipe or a connection of their own, to another repository or to git pack-objects;
+# of the first two nobody knows.
+_TALKING: Final = frozenset(
+    f"""{OTHER} {SEVERAL} bundle clone fetch fetch-pack ls-remote pull push remote repack
+    send-pack""".split()
+)
+
 KNOWN: Final = frozenset(
     """add am annotate apply archive bisect blame branch bugreport bundle cat-file check-attr
     check-ignore check-mailmap check-ref-format checkout checkout-index cherry cherry-pick clean
@@ -106,6 +113,11 @@ class GitCommand:
     def is_served(self) -> bool:
         """A long-lived process that its caller ends by a signal, as GitPython does."""
         return self.name == "cat-file" and any(a.startswith("--batch") for a in self.rest)
+
+    @property
+    def talks(self) -> bool:
+        """It writes not only to its caller, so that a broken pipe may be another's."""
+        return self.name.partition(" ")[0] in _TALKING
 
 
 def plain_words(arguments: Sequence[str]) -> list[str]:

@@ -35,8 +35,8 @@ class GitProcess:
         "_command",
         "_exit",
         "_holders",
-        "_is_let_go",
         "_is_merged",
+        "_let_go",
         "_operation",
         "_our_pid",
         "_said",
@@ -59,7 +59,7 @@ class GitProcess:
         # A fork copies this object, but the process is the parent's child.
         self._our_pid = os.getpid()
         self._is_merged = is_merged
-        self._is_let_go = False
+        self._let_go: tuple[str, ...] = ()
         self._holders = 0
         self._exit: tuple[int | None, int] | None = None
         self._size: int | None = None
@@ -126,9 +126,16 @@ class GitProcess:
             said = end if isinstance(end, bytes) else end.encode(errors="replace")
             self._said = (self._said + said)[-locks.READ_AT_MOST :]
 
-    def let_go(self) -> None:
-        """Note that the program itself asks the process to end: it wants nothing more of it."""
-        self._is_let_go = True
+    def let_go(self, by: signal.Signals) -> None:
+        """Note that the program wants nothing more of the process, and that it may die of this."""
+        self._let_go += (by.name,)
+
+    def closed(self) -> None:
+        """Note that the program has closed a pipe that the process writes to."""
+        # Not if it is held, for then it is read to the end. Nor if it talks to others, too: where
+        # those break off, a program that has read everything has closed its pipes as well.
+        if self._holders <= 0 and not self._command.talks:
+            self.let_go(signal.SIGPIPE)
 
     def end_late(self, code: int | None) -> None:
         """Note the end now and end the span at the next opportunity; for finalizers."""
@@ -175,7 +182,7 @@ class GitProcess:
             return
         operation.span.set_attribute(Attr.PROCESS_EXIT_CODE, code)
         error_type = None if command.answers_with(code) else self._error_type(code)
-        if self._is_let_go and error_type == signal.SIGTERM.name:
+        if error_type in self._let_go:
             operation.end(semconv.ABANDONED, end_ns=end_ns)
         elif error_type is None:
             operation.end(end_ns=end_ns)
