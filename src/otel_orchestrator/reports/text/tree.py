@@ -35,9 +35,12 @@ def tree(run: Run, forest: Forest, width: int, everything: bool) -> RenderableTy
     """Draw the spans of a run; unless told otherwise, of many that look alike the first few, and of
     very many the first."""
     bar = max(12, min(48, width // 3))
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False, expand=True)
+    # The gaps are columns: before 14.3, rich makes room for padding at the edge that it leaves out.
+    table = Table.grid(expand=True)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=1)
     table.add_column(justify="right", no_wrap=True, width=8)
+    table.add_column(width=1)
     table.add_column(no_wrap=True, width=bar)
     most = None if everything else _SHOWN_LINES
     spans = 0
@@ -45,11 +48,10 @@ def tree(run: Run, forest: Forest, width: int, everything: bool) -> RenderableTy
         spans += item.count if isinstance(item, Folded) else 1
         if isinstance(item, Folded):
             text = f"{prefix}… {count(item.count)} more {item.name}"
-            table.add_row(Text(text, DIM), duration(item.total_ns), "")
+            table.add_row(Text(text, DIM), "", duration(item.total_ns), "", "")
         else:
-            table.add_row(
-                _label(item, prefix), duration(run.duration_of(item)), _bar(run, item, bar)
-            )
+            took = duration(run.duration_of(item))
+            table.add_row(_label(item, prefix), "", took, "", _bar(run, item, bar))
     if len(table.rows) != most or spans == len(run.spans):
         return table
     return Group(table, note(f"… and {count(len(run.spans) - spans)} more spans: --all shows them"))
