@@ -231,6 +231,7 @@ def test_where_it_is_switched_off_no_library_is_touched(tmp_path: Path) -> None:
     [
         ("otel.configure(label=3)", {}, "the label has to be a string"),
         ("otel.configure()", {"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4317"}, "is no URL"),
+        ("otel.configure()", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1"}, "is no URL"),
         (
             "otel.configure()",
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "x"},

@@ -46,6 +46,8 @@ def cli(folder: Path, *words: str, **options: Any) -> subprocess.CompletedProces
     [
         (["report", RUN_ID], 0),
         (["runs"], 0),
+        (["--help"], 0),
+        (["report", "--help"], 0),
         (["report", "no-such-run"], 2),
         (["stack", "check", *NO_STACK], 1),
     ],
@@ -85,6 +87,7 @@ def test_what_the_encoding_has_no_sign_for_is_replaced(folder: Path) -> None:
         (("report", "--dir", LONG), "cannot be read: File name too long"),
         (("run", "./script"), "./script cannot be run: Exec format error. Type what runs it: sh"),
         (("stack", "check", "--jaeger", "http://localhost:abc"), "--jaeger http://localhost:abc"),
+        (("stack", "check", "--endpoint", "http://h:abc"), "=http://h:abc is no URL. Type:"),
         (("stack", "check", "--jaeger", "http://"), "--jaeger http:// is no URL. Type:"),
         (("stack", "check", "--jaeger", "http://[::1"), "--jaeger http://[::1 is no URL. Type:"),
         (("stack", "check", "--grafana", "http://a b"), "--grafana http://a b is no URL. Type:"),
@@ -145,9 +148,3 @@ def test_a_prometheus_without_any_data_is_said(folder: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr  # the server takes no telemetry, which is said there
     assert "the recording rules are not loaded" in done.stdout
-
-
-def test_an_endpoint_with_a_port_that_is_none_is_said(folder: Path) -> None:
-    done = cli(folder, "stack", "check", "--endpoint", "http://localhost:abc", *NO_STACK)
-    assert (done.returncode, done.stderr) == (1, "")
-    assert "http://localhost:abc does not answer: Port could not be cast" in done.stdout

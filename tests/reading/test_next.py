@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
 import threading
@@ -55,6 +56,9 @@ def test_a_run_of_an_export(tmp_path: Path, example: Path) -> None:
     word = f"{exported(example)}#{RUN_ID}"
     commands = works(tmp_path, "report", word)
     assert commands[0] == ["report", word, "--html"]
+    page = tmp_path / "page.html"
+    assert cli("report", word, "--html", "--output", str(page), folder=tmp_path).returncode == 0
+    assert f"report {shlex.quote(word)} --html" in html.unescape(page.read_text())
 
 
 def test_a_file_elsewhere(tmp_path: Path, example: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
-from typing import Final
+from typing import Any, Final
 
 import click
+from click.exceptions import Exit
 
 from ..errors import OrchestratorError
 from .files import drop, say
@@ -41,20 +44,35 @@ class _Lazy(click.Group):
         command: click.Command = import_module(f"{__name__}.{cmd_name}").command
         return command
 
+    def make_context(
+        self, info_name: str | None, args: list[str], *rest: Any, **more: Any
+    ) -> click.Context:
+        with _unread():  # --help and --version print already here
+            return super().make_context(info_name, args, *rest, **more)
+
     def invoke(self, ctx: click.Context) -> object:
-        try:
+        with _unread():
             return super().invoke(ctx)
-        except (BrokenPipeError, SystemExit) as error:
-            # The reader of a pipe went away, as `head` does. Both click and rich end with 1 then.
-            cause = error.__context__ if isinstance(error, SystemExit) else error
-            if not isinstance(cause, BrokenPipeError):
-                raise
-            drop(sys.stdout)
-            return 0
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@contextmanager
+def _unread() -> Iterator[None]:
+    """End well where the reader of a pipe goes away, as `head` does.
+
+    Both click and rich end with 1 then.
+    """
+    try:
+        yield
+    except (BrokenPipeError, SystemExit) as error:
+        cause = error.__context__ if isinstance(error, SystemExit) else error
+        if not isinstance(cause, BrokenPipeError):
+            raise
+        drop(sys.stdout)
+        raise Exit(0) from None
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

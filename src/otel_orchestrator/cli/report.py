@@ -83,13 +83,15 @@ def command(
         check_free(output, force=force)
     # Examples are where the run was read from, whatever Jaeger is the usual one.
     jaeger_url = (source.url if isinstance(source, Wanted) else jaeger_url).rstrip("/")
+    name = named(run, found.id, dir=folder, jaeger_url=typed_url)
+    options = options_of(dir=folder)
     content: str | bytes
     with analysing(found):
         told = study(found)
         if shape == _PERFETTO:
             content = perfetto.render(told)
         elif shape == _HTML:
-            content = html_report.render(told, jaeger_url=jaeger_url)
+            content = html_report.render(told, jaeger_url=jaeger_url, run=name, options=options)
         elif shape == "json":
             content = json_report.render(told)
         else:
@@ -100,8 +102,8 @@ def command(
                 everything=everything,
                 explain=explain,
                 jaeger_url=jaeger_url,
-                run=named(run, found.id, dir=folder, jaeger_url=typed_url),
-                options=options_of(dir=folder),
+                run=name,
+                options=options,
             )
     if output is None:
         print(content, end="")

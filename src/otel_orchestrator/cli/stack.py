@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from dataclasses import asdict
-from urllib.parse import urlsplit
 
 import click
 
 from ..errors import OrchestratorError
+from ..urls import is_http_url
 from .files import say
 from .ship import set_variables
 
@@ -78,19 +77,11 @@ def _address(option: str, said: str) -> str | None:
         return None
     if not said.startswith(("http://", "https://")):
         raise OrchestratorError(f"{option} {said} is no URL. Type: {option} http://{said}, or none")
-    if not _is_address(said):
+    if not is_http_url(said):
         raise OrchestratorError(
             f"{option} {said} is no URL. Type: {option} http://HOST:PORT, or none"
         )
     return said.rstrip("/")
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\x00-\x1f]", url)
-    except ValueError:  # of its port, or of what is in square brackets
-        return False
 
 
 def _print(part: str, standing: str, told: str, fix: str | None) -> None:

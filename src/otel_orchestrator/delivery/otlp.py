@@ -27,6 +27,7 @@ from .. import redaction, semconv
 from .._guard import guarded, logger
 from ..errors import OrchestratorError
 from ..semconv import Attr
+from ..urls import is_http_url
 from . import answers
 from .forwarding import ForwardingMetricExporter, ForwardingSpanExporter
 
@@ -79,8 +80,7 @@ class Signal:
         variable, endpoint = _first(f"{_PREFIX}_{name.upper()}_ENDPOINT", f"{_PREFIX}_ENDPOINT")
         if not endpoint:
             return None
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not is_http_url(endpoint):
             raise OrchestratorError(
                 f"{variable}={redaction.text(endpoint.rpartition('@')[2])} is no URL. Type:"
                 f" {variable}=http://localhost:4317"

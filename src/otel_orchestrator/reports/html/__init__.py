@@ -10,12 +10,19 @@ from .page import page
 _TEXT_WIDTH = 100
 
 
-def render(study: Study, *, jaeger_url: str = text_report.DEFAULT_JAEGER_URL) -> str:
+def render(
+    study: Study,
+    *,
+    jaeger_url: str = text_report.DEFAULT_JAEGER_URL,
+    run: str | None = None,
+    options: str = "",
+) -> str:
     """Return the page of a run.
 
     Args:
         study: what to report.
         jaeger_url: where links to traces lead.
+        run, options: as the report as text takes them.
     """
     summary = study.summary
     return page(
@@ -25,7 +32,13 @@ def render(study: Study, *, jaeger_url: str = text_report.DEFAULT_JAEGER_URL) ->
         scripts=_SCRIPTS,
         # Without its spans: of those the page has a table.
         text=text_report.render(
-            study, width=_TEXT_WIDTH, colour=False, spans=False, jaeger_url=jaeger_url
+            study,
+            width=_TEXT_WIDTH,
+            colour=False,
+            spans=False,
+            jaeger_url=jaeger_url,
+            run=run,
+            options=options,
         ),
     )
 
