@@ -15,7 +15,7 @@ from ..errors import RunFileError
 from ..model import Run
 from .gathering import runs_in
 from .jaeger import DEFAULT_URL, Wanted, is_jaeger, runs_in_jaeger, wanted_in
-from .lines import LONGEST, lines_of, told_in
+from .lines import BUFFERED, LONGEST, lines_of, told_in
 from .otlp import Told
 from .runfiles import RunFile, find_run, is_file, read_run
 
@@ -115,7 +115,7 @@ def _first_line(path: Path) -> dict[str, Any]:
 
 def _documents(path: Path, progress: Progress | None) -> Iterator[Told]:
     try:
-        with path.open("rb") as lines:
+        with path.open("rb", BUFFERED) as lines:
             for line in lines_of(lines):
                 if progress is not None:
                     progress(lines.tell())

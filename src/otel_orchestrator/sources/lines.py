@@ -19,6 +19,8 @@ from .printable import may_need_signs, printable_attributes, printable_spans
 
 LONGEST: Final = 128 * 2**20
 """Bytes of a line; 500 spans that hold prompts are a tenth of it."""
+BUFFERED: Final = 2**20
+"""Bytes read at once: with Python's own 4 KiB, a line is put together out of dozens of pieces."""
 
 # Without `gc`: they live for one line, and there is no way round in them.
 

@@ -17,7 +17,7 @@ from ..alive import writer_of
 from ..errors import RunFileError
 from ..model import Run
 from .gathering import Gathering
-from .lines import LONGEST, lines_of, told_in
+from .lines import BUFFERED, LONGEST, lines_of, told_in
 from .printable import printable
 
 VERSION: Final = 1
@@ -122,7 +122,7 @@ def read_run(file: RunFile, progress: Callable[[int], None] | None = None) -> Ru
     told = _Lines()
     before = writer_of(file.path)
     try:
-        with file.path.open("rb") as lines:
+        with file.path.open("rb", BUFFERED) as lines:
             number = 0
             for number, line in enumerate(lines_of(lines), 1):
                 told.add(number, line)
