@@ -41,7 +41,7 @@ KEYS = [
 # What belongs nowhere: of another type, missing, or not to be read.
 ODD: list[Any] = [
     None, True, 1, -1, 2.5, "", "x", "0", "1e3", " 5 ", "١٢", [], {}, [1], {"a": 1},
-    10**30, "\ud800", "STATUS_CODE_ERROR", {"stringValue": None}, {"stringValue": 5},
+    10**30, -(10**30), "\ud800", "STATUS_CODE_ERROR", {"stringValue": None}, {"stringValue": 5},
     {"intValue": "x"}, {"intValue": True}, {"doubleValue": "NaN"}, {"stringValue": '["a"]'},
     {"stringValue": "a", "intValue": "1"}, {"values": None},
 ]  # fmt: skip

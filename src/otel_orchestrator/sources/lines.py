@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from sys import intern
-from typing import BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ..model import Attributes, Span, Value
-from .otlp import IS_ERROR, LARGEST, Told, finite, parent_of, told_in_any, value_of, with_lists
+from .otlp import IS_ERROR, LARGEST, Told, finite, parent_of, told_in_any, with_lists
 from .printable import may_need_signs, printable_attributes, printable_spans
 
 LONGEST: Final = 128 * 2**20
 """Bytes of a line; 500 spans that hold prompts are a tenth of it."""
 BUFFERED: Final = 2**20
-"""Bytes read at once: with Python's own 4 KiB, a line is put together out of dozens of pieces."""
+"""Bytes read at once: with Python's own few KiB, a line is put together out of dozens of pieces."""
 
 # Without `gc`: they live for one line, and there is no way round in them.
 
@@ -30,7 +30,11 @@ class _Value(Struct, gc=False):
     boolValue: bool | UnsetType = UNSET  # noqa: N815
     intValue: str | int | UnsetType = UNSET  # noqa: N815
     doubleValue: float | UnsetType = UNSET  # noqa: N815
-    arrayValue: dict[str, object] | UnsetType = UNSET  # noqa: N815
+    arrayValue: _Array | UnsetType = UNSET  # noqa: N815
+
+
+class _Array(Struct, gc=False):
+    values: list[_Value] = []
 
 
 class _Pair(Struct, gc=False):
@@ -48,12 +52,12 @@ class _Link(Struct, gc=False):
 
 class _Span(Struct, gc=False):
     traceId: str  # noqa: N815
-    spanId: str  # noqa: N815
+    spanId: Annotated[str, Meta(min_length=1)]  # noqa: N815
     startTimeUnixNano: str | int  # noqa: N815
     endTimeUnixNano: str | int = 0  # noqa: N815
     parentSpanId: str = ""  # noqa: N815
     name: str = ""
-    kind: int = 0
+    kind: Annotated[int, Meta(ge=-LARGEST, le=LARGEST)] = 0
     attributes: list[_Pair] = []
     status: _Status = _Status()
     links: list[_Link] = []
@@ -112,9 +116,10 @@ def _spans(block: _Block) -> list[Span]:
 
 def _span(raw: _Span) -> Span:
     start_ns, end_ns = int(raw.startTimeUnixNano), int(raw.endTimeUnixNano) or None
-    is_odd = not 0 < start_ns <= LARGEST or (end_ns or 0) > LARGEST or abs(raw.kind) > LARGEST
-    if is_odd or not raw.spanId:
+    if not 0 < start_ns <= LARGEST or (end_ns is not None and not -LARGEST <= end_ns <= LARGEST):
         raise ValueError("that is no span")
+    if end_ns is not None and end_ns < start_ns:
+        end_ns = start_ns
     return Span(
         intern(raw.traceId.lower()),
         raw.spanId.lower(),
@@ -122,7 +127,7 @@ def _span(raw: _Span) -> Span:
         intern(raw.name),
         raw.kind,
         start_ns,
-        None if end_ns is None else max(start_ns, end_ns),
+        end_ns,
         raw.status.code in IS_ERROR,
         _attributes(raw.attributes),
         tuple([link.spanId.lower() for link in raw.links]) if raw.links else (),
@@ -143,7 +148,19 @@ def _other(value: _Value) -> Value:
     if value.boolValue is not UNSET:
         return value.boolValue
     if value.intValue is not UNSET:
-        return value_of({"intValue": value.intValue})
+        number = int(value.intValue)
+        if not -LARGEST <= number <= LARGEST:
+            raise ValueError("that is too large")
+        return number
     if value.doubleValue is not UNSET:
         return finite(value.doubleValue)
-    return None if value.arrayValue is UNSET else value_of({"arrayValue": value.arrayValue})
+    if value.arrayValue is not UNSET:
+        return tuple([_within(inner) for inner in value.arrayValue.values])
+    return None
+
+
+def _within(value: _Value) -> Value:
+    if value.arrayValue is not UNSET:
+        raise ValueError("an array in an array")  # there may be very many
+    text = value.stringValue
+    return _other(value) if text is UNSET else intern(text)

@@ -118,7 +118,7 @@ def attributes_of(raw: Any) -> Mapping[str, Value]:
 def with_lists(attributes: dict[str, Value]) -> Attributes:
     """Put lists where a store has put their text."""
     for key in _LISTS:
-        if key in attributes and isinstance(text := attributes[key], str):
+        if type(text := attributes.get(key)) is str:
             attributes[key] = _list_in(text)
     return attributes
 
