@@ -123,11 +123,13 @@ class Run:
 
     def __post_init__(self) -> None:
         # Once, not each time: whoever goes over all spans asks for each of them.
-        within = [s for s in self.spans if not _is_human_wait(s)]
-        first = min((s.start_ns for s in within), default=0)
-        last = max((s.end_ns or s.start_ns for s in within), default=0)
-        object.__setattr__(self, "start_ns", first)
-        object.__setattr__(self, "end_ns", last)
+        starts, ends = list[int](), list[int]()
+        for span in self.spans:
+            if span.state != WAITING or span.category != HUMAN:
+                starts.append(span.start_ns)
+                ends.append(span.end_ns or span.start_ns)
+        object.__setattr__(self, "start_ns", min(starts, default=0))
+        object.__setattr__(self, "end_ns", max(ends, default=0))
 
     def end_of(self, span: Span) -> int:
         """When a span ended; the run's end for one that was left open."""
@@ -141,7 +143,3 @@ class Run:
 @lru_cache(maxsize=1024)
 def _first_word(name: str) -> str:
     return name.partition(" ")[0]
-
-
-def _is_human_wait(span: Span) -> bool:
-    return span.state == WAITING and span.category == HUMAN

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence, Set
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +23,7 @@ class Gathering:
     """
 
     def __init__(self) -> None:
-        self._spans: dict[str, dict[str, Span]] = {}  # by trace, by span
+        self._spans: dict[str, dict[str, Span]] = defaultdict(dict)  # by trace, by span
         self._points: list[GaugePoint] = []
         self._resources: dict[_Process, Attributes] = {}  # the first is of most spans
         self._process_of: dict[tuple[str, str], _Process] = {}  # spans of the others
@@ -56,7 +57,7 @@ class Gathering:
         """Add a span, once however often it comes."""
         if Attr.PENDING in span.attributes:
             span = _stood_for(span)
-        trace = self._spans.setdefault(span.trace_id, {})
+        trace = self._spans[span.trace_id]
         known = trace.setdefault(span.span_id, span)
         if known is span:
             return
@@ -85,33 +86,24 @@ class Gathering:
             gone_ns: the last sign of life of its program, if that was killed.
         """
         every = [span for trace in self._spans.values() for span in trace.values()]
-        main = self._main_process(every)
+        ids = set().union(*self._spans.values())
+        main = self._main_process(every, ids)
         if gone_ns is not None:
             every = _closed(every, gone_ns)
         said: list[str] = []
         if len({process.host for process in self._resources}) > 1:
             every, said = aligned(every, self._host_of, main.host)
         spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
-        ids = {s.span_id for s in spans}
-        warnings = [*self._warnings.all(), *said]
-        # A run may well be below a span of the caller's, which is in no run and so not here.
-        orphans = [s for s in spans if s.parent_id and s.parent_id not in ids]
-        if any(s.operation not in GRAPHS for s in orphans):
-            warnings.append("some spans have a parent that is missing: they are shown as roots")
-        if still_open := [s for s in spans if s.end_ns is None]:
-            warnings.append(_no_end(still_open, ids))
-        if cut := [s for s in spans if s.end_ns is not None and s.never_ended]:
-            warnings.append(_cut_off(cut))
+        warnings = (*self._warnings.all(), *said, *_missing(spans, ids))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
         lost, resource = tuple(self._lost.all()), self._resources.get(main, {})
-        return Run(run_id, spans, points, resource, tuple(warnings), lost)
+        return Run(run_id, spans, points, resource, warnings, lost)
 
-    def _main_process(self, spans: list[Span]) -> _Process:
+    def _main_process(self, spans: list[Span], ids: Set[str]) -> _Process:
         """Return the process whose run it is: that of the span above all others."""
         first = next(iter(self._resources), _process({}))
         if not self._process_of:
             return first
-        ids = {s.span_id for s in spans}
         tops = (s for s in spans if s.parent_id not in ids)
         top = min(tops, key=attrgetter("start_ns"), default=spans[0])
         return self._process_of.get((top.trace_id, top.span_id), first)
@@ -185,6 +177,23 @@ def _cut_at(span: Span, end_ns: int) -> Span:
         Attr.OPEN_AGE: (end_ns - span.start_ns) / 1e9,
     }
     return changed(span, end_ns=end_ns, attributes={**span.attributes, **told})
+
+
+def _missing(spans: Iterable[Span], ids: Set[str]) -> Iterator[str]:
+    """Yield what is to be said of spans that are incomplete, or whose parents are not there."""
+    has_orphans, still_open, cut = False, list[Span](), list[Span]()
+    for span in spans:  # once: with a million of them, each time costs
+        if span.parent_id and span.parent_id not in ids:
+            # A run may well be below a span of the caller's, which is in no run and so not here.
+            has_orphans = has_orphans or span.operation not in GRAPHS
+        if span.never_ended:
+            (still_open if span.end_ns is None else cut).append(span)
+    if has_orphans:
+        yield "some spans have a parent that is missing: they are shown as roots"
+    if still_open:
+        yield _no_end(still_open, ids)
+    if cut:
+        yield _cut_off(cut)
 
 
 def _cut_off(spans: list[Span]) -> str:
