@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 def grouped(items: Iterable[_T], key: Callable[[_T], _Key]) -> Mapping[_Key, list[_T]]:
     """Return items by what they have in common, groups and items in the order of the items."""
-    groups: dict[_Key, list[_T]] = {}
+    groups: defaultdict[_Key, list[_T]] = defaultdict(list)
     for item in items:
-        groups.setdefault(key(item), []).append(item)
+        groups[key(item)].append(item)
     return groups

@@ -6,6 +6,7 @@ below the nearest ancestor of the sender that was still open, so that its time c
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from operator import attrgetter
@@ -23,10 +24,12 @@ class Forest:
     Attributes:
         roots: spans without a parent among the spans, by start.
         below: the children of each span, by its id, by start.
+        by_id: every span, by its id.
     """
 
     roots: tuple[Span, ...]
     below: Mapping[str, tuple[Span, ...]]
+    by_id: Mapping[str, Span]
 
     def children(self, span: Span) -> tuple[Span, ...]:
         """Return a span's children."""
@@ -48,37 +51,35 @@ def forest_of(spans: Iterable[Span]) -> Forest:
     """Link spans to their parents; the work on a message, to one that lasted as long.
 
     A span whose parent is missing is a root; of spans that are each other's ancestors the first
-    is one, so that every span is in the forest exactly once.
+    is one, so that every span is in the forest exactly once. Those that start together stay in the
+    order in which they are given.
     """
-    ordered = sorted(spans, key=attrgetter("start_ns", "span_id"))
-    by_id = {s.span_id: s for s in ordered}
-    linked = _link(ordered, by_id, None)
-    if len(by_id) == len(ordered) == _count(linked):
-        return linked
-    # From the roots, those are not reached that are below each other.
-    return _link(ordered, by_id, _cycle_starts(by_id))
-
-
-def _count(forest: Forest) -> int:
-    below, count, level = forest.below, 0, list(forest.roots)
-    while level:
-        count += len(level)
-        level = [child for span in level for child in below.get(span.span_id, ())]
-    return count
+    ordered = sorted(spans, key=attrgetter("start_ns"))
+    by_id: dict[str, Span] = {}
+    before_parents: list[str] = []
+    for span in ordered:
+        if span.parent_id not in by_id:
+            before_parents.append(span.span_id)
+        by_id[span.span_id] = span
+    if len(by_id) < len(ordered):
+        return _link(ordered, by_id, _cycle_starts(by_id, by_id))
+    # Of all that leads into a circle, or is in it, the first comes before its parent.
+    return _link(ordered, by_id, _cycle_starts(by_id, before_parents) or None)
 
 
 def _link(ordered: Iterable[Span], by_id: Mapping[str, Span], cut: Set[str] | None) -> Forest:
     roots: list[Span] = []
-    below: dict[str, list[Span]] = {}
+    below: defaultdict[str, list[Span]] = defaultdict(list)
     for span in ordered:
         parent_id = span.parent_id
         if span.kind == _CONSUMER and cut is None:  # nothing lasts in a circle
             parent_id = _lasting_parent(span, by_id)
-        if parent_id in by_id and (cut is None or span.span_id not in cut):
-            below.setdefault(str(parent_id), []).append(span)
-        else:
+        is_cut = cut is not None and span.span_id in cut
+        if parent_id is None or parent_id not in by_id or is_cut:
             roots.append(span)
-    return Forest(tuple(roots), {k: tuple(v) for k, v in below.items()})
+        else:
+            below[parent_id].append(span)
+    return Forest(tuple(roots), {k: tuple(v) for k, v in below.items()}, by_id)
 
 
 def _lasting_parent(span: Span, by_id: Mapping[str, Span]) -> str | None:
@@ -93,10 +94,11 @@ def _lasting_parent(span: Span, by_id: Mapping[str, Span]) -> str | None:
     return found
 
 
-def _cycle_starts(by_id: Mapping[str, Span]) -> set[str]:
+def _cycle_starts(by_id: Mapping[str, Span], beginnings: Iterable[str]) -> set[str]:
+    """Return where the ways up from some spans close a circle: one span of each circle."""
     done: set[str] = set()
     starts: set[str] = set()
-    for span_id in by_id:
+    for span_id in beginnings:
         path: list[str] = []
         on_path: set[str] = set()
         current: str | None = span_id
