@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 from ... import semconv
@@ -11,6 +12,11 @@ from ...model import Span
 from ...semconv import OK, Attr
 from ..groups import grouped
 from .pieces import BATCH_COMMITS, HOOKS_DOMINATE, LOCK_CONTENTION, REUSE_WORKTREES, Advice, Look
+
+_ADD: Final = "git worktree add"
+_REMOVE: Final = "git worktree remove"
+_ByName = Mapping[str, Sequence[Span]]
+"""The commands of a run, by their spans' name and start."""
 
 LEAST_COMMITS: Final = 3
 """So many commits of one node in one worktree, and they could have been one."""
@@ -21,16 +27,19 @@ HOOKS_SHARE: Final = 0.3
 
 def git_advice(look: Look) -> Iterator[Advice]:
     """Yield what could be done about git in a run."""
-    commands = [s for s in look.run.spans if _is_command(s)]
-    commands.sort(key=lambda s: (s.start_ns, s.span_id))
-    yield from _batch_commits(look, commands)
-    yield from _reuse_worktrees(look, commands)
-    yield from _hooks_dominate(look, commands)
-    yield from _lock_contention(look, commands)
-
-
-def _is_command(span: Span) -> bool:
-    return span.operation == "git" and Attr.GIT_PART not in span.attributes
+    commands: list[Span] = []
+    hooks: list[Span] = []
+    for span in look.git:
+        part = span.attributes.get(Attr.GIT_PART)
+        if part is None:
+            commands.append(span)
+        elif part == "hook":
+            hooks.append(span)
+    by_name = grouped(commands, attrgetter("name"))
+    yield from _batch_commits(look, by_name)
+    yield from _reuse_worktrees(look, by_name)
+    yield from _hooks_dominate(look, hooks)
+    yield from _lock_contention(look, by_name)
 
 
 def _place(span: Span) -> tuple[str | None, str | None]:
@@ -43,18 +52,14 @@ def _worker_of(look: Look, span: Span) -> str:
     return (span.parent_id or "") if node is None else node.span_id
 
 
-def _parts_of(look: Look, command: Span) -> Iterator[Span]:
-    """Yield what git's own events tell of a command."""
-    waiting = list(look.forest.children(command))
-    while waiting:
-        part = waiting.pop()
-        if Attr.GIT_PART in part.attributes:
-            yield part
-            waiting.extend(look.forest.children(part))
+def _command_of(look: Look, part: Span) -> Span | None:
+    """Return the command of which git's own events tell a part, None where it is missing."""
+    around = next((a for a in look.above(part) if Attr.GIT_PART not in a.attributes), None)
+    return around if around is not None and around.operation == semconv.GIT else None
 
 
-def _batch_commits(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
-    commits = [s for s in commands if s.name == "git commit" and s.outcome == OK]
+def _batch_commits(look: Look, by_name: _ByName) -> Iterator[Advice]:
+    commits = [s for s in by_name.get("git commit", ()) if s.outcome == OK]
     groups = [
         group
         for group in grouped(commits, lambda s: (_worker_of(look, s), _place(s))).values()
@@ -70,19 +75,18 @@ def _batch_commits(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
         )
 
 
-def _reuse_worktrees(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
+def _reuse_worktrees(look: Look, by_name: _ByName) -> Iterator[Advice]:
+    commands = [*by_name.get(_ADD, ()), *by_name.get(_REMOVE, ())]
     # added, removed: both of one folder, which is gone at the run's end
     pairs: list[tuple[Span, Span]] = []
     open_: dict[object, Span] = {}
-    for span in commands:
+    for span in sorted(commands, key=attrgetter("start_ns", "span_id")):
         if span.outcome != OK:
             continue
-        if span.name == "git worktree add":
+        if span.name == _ADD:
             open_[_place(span)] = span
-        elif span.name == "git worktree remove":
-            added = open_.pop(_place(span), None)
-            if added is not None:
-                pairs.append((added, span))
+        elif (added := open_.pop(_place(span), None)) is not None:
+            pairs.append((added, span))
     needed = _at_once(look, pairs)
     if len(pairs) < LEAST_WORKTREES or needed >= len(pairs):
         return
@@ -93,7 +97,7 @@ def _reuse_worktrees(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
         REUSE_WORKTREES,
         "",
         len(pairs),
-        look.total(spans),
+        sum(costs),
         sum(costs[: len(pairs) - needed]),
         look.longest(spans),
     )
@@ -110,14 +114,9 @@ def _at_once(look: Look, pairs: Sequence[tuple[Span, Span]]) -> int:
     return most
 
 
-def _hooks_dominate(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
-    hooks = [
-        (part, command)
-        for command in commands
-        for part in _parts_of(look, command)
-        if part.text(Attr.GIT_PART) == "hook"
-    ]
-    for name, found in sorted(grouped(hooks, lambda pair: pair[0].name).items()):
+def _hooks_dominate(look: Look, hooks: Sequence[Span]) -> Iterator[Advice]:
+    known = [(s, command) for s in hooks if (command := _command_of(look, s)) is not None]
+    for name, found in sorted(grouped(known, lambda pair: pair[0].name).items()):
         run_it = {command.span_id: command for _, command in found}.values()
         spent_ns, hooks_ns = look.total(run_it), look.total(part for part, _ in found)
         if hooks_ns >= HOOKS_SHARE * spent_ns:
@@ -126,17 +125,18 @@ def _hooks_dominate(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
             yield Advice(HOOKS_DOMINATE, subject, len(found), spent_ns, hooks_ns, worst)
 
 
-def _lock_contention(look: Look, commands: Sequence[Span]) -> Iterator[Advice]:
-    failed = [s for s in commands if Attr.GIT_LOCK in s.attributes]
-    if not failed:
-        return
-    same = grouped(commands, lambda s: (s.name, _place(s), _worker_of(look, s)))
-    until_retried = {
-        span.span_id: _until_next(look, span, attempts)
-        for attempts in same.values()
-        for span in attempts
-        if Attr.GIT_LOCK in span.attributes
-    }
+def _lock_contention(look: Look, by_name: _ByName) -> Iterator[Advice]:
+    def same(span: Span) -> tuple[object, str]:
+        return _place(span), _worker_of(look, span)
+
+    failed: list[Span] = []
+    until_retried: dict[str, int] = {}
+    for commands in by_name.values():
+        locked = [s for s in commands if Attr.GIT_LOCK in s.attributes]
+        attempts = grouped(commands, same) if locked else {}
+        for span in locked:
+            until_retried[span.span_id] = _until_next(look, span, attempts[same(span)])
+        failed += locked
     for lock, spans in sorted(grouped(failed, lambda s: str(s.text(Attr.GIT_LOCK))).items()):
         lost_ns = sum(until_retried[s.span_id] for s in spans)
         worst = look.worst((s, until_retried[s.span_id], "") for s in spans)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from ... import semconv
@@ -28,57 +31,69 @@ _IN_SEQUENCE: Final = (semconv.INVOKE_AGENT, semconv.CHAT)
 
 def llm_advice(look: Look) -> Iterator[Advice]:
     """Yield what could be done about LLM calls in a run."""
-    calls = [s for s in look.run.spans if is_call(s)]
-    yield from _equal_prompts(look, calls)
-    yield from _sequential_calls(look, calls)
+    yield from _equal_prompts(look)
+    yield from _sequential_calls(look)
 
 
-def _equal_prompts(look: Look, calls: Sequence[Span]) -> Iterator[Advice]:
-    asked = [
-        g for g in equal_prompts(calls, lambda s: (s.start_ns, look.run.end_of(s))) if g.repeated
-    ]
+def _equal_prompts(look: Look) -> Iterator[Advice]:
+    equal = equal_prompts(look.calls, lambda s: (s.start_ns, look.run.end_of(s)))
+    asked = [g for g in equal if g.repeated]
     for model, groups in grouped(asked, lambda g: model_of(g.calls[0])).items():
-        repeated = [s for g in groups for s in g.repeated]
-        spent_ns = look.total(s for g in groups for s in g.calls)
-        worst = look.worst(
-            (_longest(look, g.repeated), look.total(g.repeated), _asked(g)) for g in groups
-        )
-        yield Advice(EQUAL_PROMPTS, model, len(repeated), spent_ns, look.total(repeated), worst)
+        count = sum(len(g.repeated) for g in groups)
+        spent_ns = sum(look.total(g.calls) for g in groups)
+        saved = [_repeated(look, g) for g in groups]
+        saved_ns = sum(ns for _, ns, _ in saved)
+        worst = look.worst(saved)
+        yield Advice(EQUAL_PROMPTS, model, count, spent_ns, saved_ns, worst)
 
 
-def _longest(look: Look, calls: Sequence[Span]) -> Span:
-    return max(calls, key=lambda s: (look.run.duration_of(s), s.span_id))
+def _repeated(look: Look, group: EqualPrompts) -> tuple[Span, int, str]:
+    """Return the longest of the calls that repeat a prompt, the time of all of them, and a note."""
+    times = [(look.run.duration_of(s), s.span_id, s) for s in group.repeated]
+    _, _, longest = max(times, key=itemgetter(0, 1))
+    others = len(times) - 1
+    note = f"with {others} more that {'asks' if others == 1 else 'ask'} the same" if others else ""
+    return longest, sum([ns for ns, _, _ in times]), note
 
 
-def _asked(group: EqualPrompts) -> str:
-    others = len(group.repeated) - 1
-    if not others:
-        return ""
-    return f"with {others} more that {'asks' if others == 1 else 'ask'} the same"
-
-
-def _sequential_calls(look: Look, calls: Sequence[Span]) -> Iterator[Advice]:
-    makers: dict[str, Span] = {}
-    holds_calls: set[str] = set()
-    for call in calls:
-        for above in look.above(call):
-            if above.span_id in holds_calls:
-                break  # and so is all that is above it
-            holds_calls.add(above.span_id)
-        maker = look.nearest(call, _MAKERS)
-        if maker is not None and maker.operation not in _IN_SEQUENCE:
-            makers[maker.span_id] = maker
+def _sequential_calls(look: Look) -> Iterator[Advice]:
+    makers = _makers(look)
+    holds_calls = _holds_calls(look) if makers else set()
     found = [
         (maker, row)
-        for maker in makers.values()
+        for maker in makers
         for row in _rows(look, _steps(look, maker, holds_calls))
         if len(row) > 1
     ]
     for name, rows in grouped(found, lambda f: f[0].name).items():
         spent = [call for _, row in rows for talk in row for call in talk]
-        worst = look.worst((maker, _saved(look, row), _told(row)) for maker, row in rows)
-        saved_ns = sum(_saved(look, row) for _, row in rows)
+        saved = [(maker, _saved(look, row), _told(row)) for maker, row in rows]
+        saved_ns = sum(ns for _, ns, _ in saved)
+        worst = look.worst(saved)
         yield Advice(SEQUENTIAL_CALLS, name, len(spent), look.total(spent), saved_ns, worst)
+
+
+def _makers(look: Look) -> list[Span]:
+    """Return the spans that made several calls which need not follow on each other."""
+    makers: dict[str, Span] = {}
+    made: Counter[str] = Counter()
+    for siblings in grouped(look.calls, attrgetter("parent_id")).values():
+        maker = look.nearest(siblings[0], _MAKERS)
+        if maker is not None and maker.operation not in _IN_SEQUENCE:
+            makers[maker.span_id] = maker
+            made[maker.span_id] += len(siblings)
+    return [maker for span_id, maker in makers.items() if made[span_id] > 1]
+
+
+def _holds_calls(look: Look) -> set[str]:
+    """Return the ids of all spans that calls are below."""
+    held: set[str] = set()
+    for call in {s.parent_id: s for s in look.calls}.values():
+        for above in look.above(call):
+            if above.span_id in held:
+                break  # and so is all that is above it
+            held.add(above.span_id)
+    return held
 
 
 def _saved(look: Look, row: Sequence[Sequence[Span]]) -> int:
@@ -119,11 +134,9 @@ def _rows(look: Look, steps: Sequence[Span]) -> Iterator[list[list[Span]]]:
     """
     row: list[list[Span]] = []
     ended_ns = 0
-    for n, step in enumerate(steps):
+    for step, following in zip_longest(steps, steps[1:]):
         end_ns = look.run.end_of(step)
-        is_alone = ended_ns <= step.start_ns and all(
-            end_ns <= other.start_ns for other in steps[n + 1 : n + 2]
-        )
+        is_alone = ended_ns <= step.start_ns and (following is None or end_ns <= following.start_ns)
         ended_ns = max(ended_ns, end_ns)
         if is_call(step) and is_alone:
             if row and _may_go_on(row[-1][-1], step):

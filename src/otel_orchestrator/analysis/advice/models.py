@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Final
@@ -11,7 +12,6 @@ from ... import semconv
 from ...model import Span
 from ...semconv import OK, Attr
 from ..calls import is_call, model_of, tokens_of
-from ..groups import grouped
 from ..intervals import without
 from ..summary import percentile
 from .pieces import Look
@@ -25,6 +25,13 @@ EXPLANATION: Final = (
     " that you gave."
 )
 """How the table of models is made."""
+
+_TOKENS: Final = (
+    Attr.INPUT_TOKENS,
+    Attr.CACHE_READ_TOKENS,
+    Attr.OUTPUT_TOKENS,
+    Attr.REASONING_TOKENS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,57 +70,121 @@ class ModelUse:
 
 def models_of(look: Look) -> tuple[ModelUse, ...]:
     """Return the models of a run, the one that took most time first."""
-    calls = [s for s in look.run.spans if is_call(s)]
-    took = _own_ns(look, calls)
-    whole_ns = sum(took.values())
-    models = (
-        _use(look, group, sum(took[s.span_id] for s in group), whole_ns)
-        for group in grouped(calls, lambda s: (model_of(s), s.text(Attr.PROVIDER))).values()
-    )
+    found: defaultdict[tuple[str, str | None], _Calls] = defaultdict(_Calls)
+    for call in look.calls:
+        found[model_of(call), call.text(Attr.PROVIDER)].add(look, call)
+    whole_ns = sum(calls.took_ns for calls in found.values())
+    models = [_use(look, key, calls, whole_ns) for key, calls in found.items()]
     return tuple(sorted(models, key=lambda m: (-m.took_ns, m.model, m.provider or "")))
 
 
-def _own_ns(look: Look, calls: Sequence[Span]) -> Mapping[str, int]:
-    """Return how long each call took, without the calls inside of it."""
-    own: dict[str, int] = {}
-    for call in calls:
-        holes = [(s.start_ns, look.run.end_of(s)) for s in _calls_inside(look, call)]
-        left = without((call.start_ns, look.run.end_of(call)), holes)
-        own[call.span_id] = sum([end - start for start, end in left])
-    return own
+class _Calls:
+    """The calls of one model, added up. Each is looked at once: looking at many is what costs.
 
+    Attributes:
+        count, failed, from_cache, took_ns, tokens: as in `ModelUse`.
+        costs: of the calls that have one.
+        first_ns: of streamed calls, the times until the first token.
+        in_chunks: how many calls came in several, with what was written how quickly.
+        at_once: the calls of which something was written, but not in chunks.
+    """
 
-def _calls_inside(look: Look, call: Span) -> Iterator[Span]:
-    stack = list(look.forest.children(call))
-    while stack:
-        span = stack.pop()
-        if is_call(span):
-            yield span
+    def __init__(self) -> None:
+        self.count = self.failed = self.from_cache = self.took_ns = 0
+        self.tokens = dict.fromkeys(_TOKENS, 0)
+        self.costs: list[float] = []
+        self.first_ns: list[int] = []
+        self.in_chunks = _Written()
+        self.at_once: list[Span] = []
+
+    def add(self, look: Look, call: Span) -> None:
+        """Add one more."""
+        self.count += 1
+        self.failed += call.outcome != OK
+        self.took_ns += _left_ns(look, call, _calls_inside(look, call))
+        for kind in _TOKENS:
+            self.tokens[kind] += tokens_of(call, kind) or 0
+        cost = call.attributes.get(Attr.LLM_COST)
+        if isinstance(cost, int | float):
+            self.costs.append(cost)
+        if Attr.LLM_CACHED in call.attributes:
+            self.from_cache += 1
         else:
-            stack.extend(look.forest.children(span))
+            self._add_speed(look, call)
+
+    def _add_speed(self, look: Look, call: Span) -> None:
+        first_ns = _first_token_ns(call)
+        if first_ns is not None:
+            self.first_ns.append(first_ns)
+        if not (written := tokens_of(call, Attr.OUTPUT_TOKENS)):
+            return
+        # What comes in one chunk tells nothing of the speed at which it was written.
+        if first_ns is not None and (tokens_of(call, Attr.LLM_CHUNKS) or 0) > 1:
+            self.in_chunks.add(written, max(0, look.run.duration_of(call) - first_ns))
+        else:
+            self.at_once.append(call)
 
 
-def _use(look: Look, calls: Sequence[Span], took_ns: int, whole_ns: int) -> ModelUse:
-    asked = [s for s in calls if Attr.LLM_CACHED not in s.attributes]
-    first = sorted(ns for s in asked if (ns := _first_token_ns(s)) is not None)
-    streamed = [s for s in asked if _came_in_chunks(s)]
+class _Written:
+    """How much was written how quickly."""
+
+    def __init__(self) -> None:
+        self.calls = self.tokens = self.ns = 0
+
+    def add(self, tokens: int, ns: int) -> None:
+        """Add what one call wrote."""
+        self.calls += 1
+        self.tokens += tokens
+        self.ns += ns
+
+
+def _use(look: Look, key: tuple[str, str | None], calls: _Calls, whole_ns: int) -> ModelUse:
+    written, is_of_whole_calls = calls.in_chunks, not calls.in_chunks.calls
+    if is_of_whole_calls:
+        for call in calls.at_once:
+            written.add(tokens_of(call, Attr.OUTPUT_TOKENS) or 0, _without_waits_ns(look, call))
+    model, provider = key
     return ModelUse(
-        model=model_of(calls[0]),
-        provider=calls[0].text(Attr.PROVIDER),
-        calls=len(calls),
-        failed=sum(1 for s in calls if s.outcome != OK),
-        from_cache=len(calls) - len(asked),
-        took_ns=took_ns,
-        share=took_ns / whole_ns if whole_ns else 0.0,
-        first_token_ns=percentile(first, 0.5) if first else None,
-        tokens_per_s=_speed(look, streamed or asked),
-        is_of_whole_calls=not streamed,
-        input_tokens=_sum(calls, Attr.INPUT_TOKENS),
-        cached_tokens=_sum(calls, Attr.CACHE_READ_TOKENS),
-        output_tokens=_sum(calls, Attr.OUTPUT_TOKENS),
-        reasoning_tokens=_sum(calls, Attr.REASONING_TOKENS),
-        cost=_cost(calls),
+        model=model,
+        provider=provider,
+        calls=calls.count,
+        failed=calls.failed,
+        from_cache=calls.from_cache,
+        took_ns=calls.took_ns,
+        share=calls.took_ns / whole_ns if whole_ns else 0.0,
+        first_token_ns=percentile(sorted(calls.first_ns), 0.5) if calls.first_ns else None,
+        tokens_per_s=written.tokens * 1e9 / written.ns if written.ns > 0 else None,
+        is_of_whole_calls=is_of_whole_calls,
+        input_tokens=calls.tokens[Attr.INPUT_TOKENS],
+        cached_tokens=calls.tokens[Attr.CACHE_READ_TOKENS],
+        output_tokens=calls.tokens[Attr.OUTPUT_TOKENS],
+        reasoning_tokens=calls.tokens[Attr.REASONING_TOKENS],
+        cost=cost if calls.costs and isfinite(cost := sum(calls.costs)) else None,
     )
+
+
+def _calls_inside(look: Look, call: Span) -> list[Span]:
+    """Return the calls inside of a call, without those inside of these."""
+    calls: list[Span] = []
+    stack = [call]
+    while stack:
+        for span in look.forest.children(stack.pop()):
+            (calls if is_call(span) else stack).append(span)
+    return calls
+
+
+def _without_waits_ns(look: Look, call: Span) -> int:
+    waits = [s for s in look.forest.children(call) if s.state == semconv.WAITING]
+    return _left_ns(look, call, waits)
+
+
+def _left_ns(look: Look, call: Span, holes: Sequence[Span]) -> int:
+    """Return how long a call took outside of some other spans."""
+    if not holes:
+        return look.run.duration_of(call)
+    whole = (call.start_ns, look.run.end_of(call))
+    left = without(whole, [(s.start_ns, look.run.end_of(s)) for s in holes])
+    return sum([end - start for start, end in left])
 
 
 def _first_token_ns(call: Span) -> int | None:
@@ -121,37 +192,3 @@ def _first_token_ns(call: Span) -> int | None:
     if not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
         return None  # anything may be recorded
     return round(seconds * 1e9)
-
-
-def _came_in_chunks(call: Span) -> bool:
-    # What comes in one chunk tells nothing of the speed at which it was written.
-    chunks = tokens_of(call, Attr.LLM_CHUNKS) or 0
-    return chunks > 1 and _first_token_ns(call) is not None and _has_answer(call)
-
-
-def _has_answer(call: Span) -> bool:
-    return bool(tokens_of(call, Attr.OUTPUT_TOKENS))
-
-
-def _speed(look: Look, calls: Sequence[Span]) -> float | None:
-    answered = [s for s in calls if _has_answer(s)]
-    ns = sum(_writing_ns(look, s) for s in answered)
-    return _sum(answered, Attr.OUTPUT_TOKENS) * 1e9 / ns if ns > 0 else None
-
-
-def _writing_ns(look: Look, call: Span) -> int:
-    whole = (call.start_ns, look.run.end_of(call))
-    if _came_in_chunks(call):
-        return max(0, whole[1] - whole[0] - (_first_token_ns(call) or 0))
-    waits = (s for s in look.forest.children(call) if s.state == semconv.WAITING)
-    left = without(whole, ((s.start_ns, look.run.end_of(s)) for s in waits))
-    return sum(end - start for start, end in left)
-
-
-def _sum(calls: Sequence[Span], kind: str) -> int:
-    return sum(tokens_of(s, kind) or 0 for s in calls)
-
-
-def _cost(calls: Sequence[Span]) -> float | None:
-    costs = [v for s in calls if isinstance(v := s.attributes.get(Attr.LLM_COST), int | float)]
-    return total if costs and isfinite(total := sum(costs)) else None

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Final, Literal
 
+from ... import semconv
 from ...model import Run, Span
 from ...semconv import Attr
+from ..calls import is_call
 from ..examples import Example, example
 from ..tree import Forest, forest_of
 
@@ -89,21 +92,33 @@ class Advice:
 
 
 class Look:
-    """A run as advice looks at it: what is above and below each span, and how long spans took."""
+    """A run as advice looks at it: what is above and below each span, and how long spans took.
+
+    Attributes:
+        calls: the LLM calls, by start.
+        git: the git commands and what is known of their insides, by start.
+    """
 
     def __init__(self, run: Run, forest: Forest | None = None) -> None:
         self.run = run
         self.forest: Forest = forest or forest_of(run.spans)
-        self._by_id = {s.span_id: s for s in run.spans}
+        self.calls: list[Span] = []
+        self.git: list[Span] = []
+        for span in run.spans:
+            if span.category == semconv.LLM and is_call(span):
+                self.calls.append(span)
+            if span.operation == semconv.GIT:
+                self.git.append(span)
 
     def above(self, span: Span) -> Iterator[Span]:
         """Yield what a span is below, the nearest first."""
+        by_id = self.forest.by_id
         seen = {span.span_id}
-        above = self._by_id.get(span.parent_id or "")
+        above = by_id.get(span.parent_id or "")
         while above is not None and above.span_id not in seen:
             seen.add(above.span_id)
             yield above
-            above = self._by_id.get(above.parent_id or "")
+            above = by_id.get(above.parent_id or "")
 
     def nearest(self, span: Span, operations: Container[str]) -> Span | None:
         """Return the nearest span above that does one of these, None where there is none."""
@@ -119,10 +134,8 @@ class Look:
 
     def worst(self, found: Iterable[tuple[Span, int, str]]) -> tuple[Example, ...]:
         """Point to spans, each with the time it stands for and a note: the most time first."""
-        order = sorted(found, key=lambda f: (-f[1], f[0].start_ns, f[0].span_id))
-        return tuple(
-            example(span, self._task_of(span), ns, note) for span, ns, note in order[:_EXAMPLES]
-        )
+        worst = nsmallest(_EXAMPLES, found, lambda f: (-f[1], f[0].start_ns, f[0].span_id))
+        return tuple(example(span, self._task_of(span), ns, note) for span, ns, note in worst)
 
     def _task_of(self, span: Span) -> str | None:
         ids = (above.text(Attr.TASK_ID) for above in self.above(span))

@@ -7,13 +7,14 @@ third               ├─────────┤          repeated: a cache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from ...model import Span
 from ...semconv import OK, Attr
-from ..groups import grouped
 from ..intervals import Interval
 
 # What a cache looks at besides the prompt, as far as it is recorded.
@@ -24,6 +25,9 @@ _SAME: Final = (
     Attr.REQUEST_TEMPERATURE,
     Attr.REQUEST_TOP_P,
 )
+
+_Asked = tuple[Interval, str, Span]
+"""A call with when it ran and its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +57,23 @@ def equal_prompts(
         calls: LLM calls.
         interval: when each of them ran.
     """
-    asked = [
-        c for c in calls if Attr.PROMPT_HASH in c.attributes and Attr.LLM_CACHED not in c.attributes
-    ]
-    asked.sort(key=lambda c: (interval(c), c.span_id))
-    alike = grouped(asked, lambda c: tuple(map(c.attributes.get, _SAME)))
-    return tuple(_group(group, interval) for group in alike.values() if len(group) > 1)
+    alike: defaultdict[Hashable, list[_Asked]] = defaultdict(list)
+    for call in calls:
+        attributes = call.attributes
+        if Attr.PROMPT_HASH in attributes and Attr.LLM_CACHED not in attributes:
+            asked = tuple(map(attributes.get, _SAME))
+            alike[asked].append((interval(call), call.span_id, call))
+    return tuple(_group(group) for group in alike.values() if len(group) > 1)
 
 
-def _group(calls: list[Span], interval: Callable[[Span], Interval]) -> EqualPrompts:
+def _group(asked: list[_Asked]) -> EqualPrompts:
+    asked.sort(key=itemgetter(0, 1))
     repeated: list[Span] = []
     meanwhile: list[Span] = []
     answered_ns: int | None = None
-    for call in calls:
-        start, end = interval(call)
+    for (start, end), _, call in asked:
         if answered_ns is not None:
             (repeated if answered_ns <= start else meanwhile).append(call)
-        if call.outcome == OK:
-            answered_ns = end if answered_ns is None else min(answered_ns, end)
-    return EqualPrompts(tuple(calls), tuple(repeated), tuple(meanwhile))
+        if (answered_ns is None or end < answered_ns) and call.outcome == OK:
+            answered_ns = end
+    return EqualPrompts(tuple([c for _, _, c in asked]), tuple(repeated), tuple(meanwhile))
