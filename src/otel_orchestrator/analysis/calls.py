@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from .. import semconv
 from ..model import Span
@@ -52,72 +51,58 @@ def calls_of(outline: Outline, job: Job) -> JobCalls:
     """Return the calls below a job."""
     walk = _Walk()
     strangers = outline.not_of(job)
-    walk.visit(
-        [c for c in job.top.inside if c.span.span_id not in strangers],
-        _Around(None, is_in_llm=False, is_in_git=False),
-    )
+    own = [c for c in job.top.inside if c.span.span_id not in strangers]
+    walk.stack.append((own, None, False, False))
     while walk.stack:
-        ran, around = walk.stack.pop()
-        walk.visit(ran.inside, around)
-    chains = tuple(tuple(chain) for chain in walk.chains if chain)
+        walk.visit(*walk.stack.pop())
+    chains = tuple([tuple(chain) for chain in walk.chains if chain])
     return JobCalls(tuple(walk.llm), tuple(walk.git), chains, tuple(walk.batches))
-
-
-class _Around(NamedTuple):
-    """What a span is in: the calls of an agent, an LLM call, a git command."""
-
-    chain: list[int] | None
-    is_in_llm: bool
-    is_in_git: bool
 
 
 class _Walk:
     """Gathers the calls below a job."""
 
     def __init__(self) -> None:
-        self.stack: list[tuple[Ran, _Around]] = []
+        # Children of one span, and what they are in: an agent with the chain of its calls, an LLM
+        # call, a git command.
+        self.stack: list[tuple[Sequence[Ran], list[int] | None, bool, bool]] = []
         self.llm: list[Ran] = []
         self.git: list[Ran] = []
         self.chains: list[list[int]] = []
         self.batches: list[tuple[int, ...]] = []
 
-    def visit(self, children: Iterable[Ran], around: _Around) -> None:
+    def visit(
+        self, children: Sequence[Ran], chain: list[int] | None, is_in_llm: bool, is_in_git: bool
+    ) -> None:
         """Look at the children of one span."""
         batch: list[int] = []
         for child in children:
-            span, inside = child.span, around
+            span = child.span
             category = span.category
+            inner, within_llm, within_git = chain, is_in_llm, is_in_git
             if category == semconv.GIT:
-                inside = self._git(child, around, batch)
+                self.git.append(child)
+                within_git = True
+                if not is_in_git:
+                    batch.append(child.took_ns)
             elif batch:
                 self.batches.append(tuple(batch))
                 batch = []
             if category == semconv.LLM and is_call(span):
-                inside = self._llm(child, inside)
-            elif span.operation == semconv.INVOKE_AGENT and not inside.is_in_llm:
-                inside = _Around(self._new_chain(), is_in_llm=False, is_in_git=inside.is_in_git)
+                self.llm.append(child)
+                within_llm = True
+                if not is_in_llm:
+                    self._put(child, chain)
+            elif child.inside and not is_in_llm and span.operation == semconv.INVOKE_AGENT:
+                inner = []
+                self.chains.append(inner)
             if child.inside:
-                self.stack.append((child, inside))
+                self.stack.append((child.inside, inner, within_llm, within_git))
         if batch:
             self.batches.append(tuple(batch))
 
-    def _git(self, command: Ran, around: _Around, batch: list[int]) -> _Around:
-        self.git.append(command)
-        if around.is_in_git:
-            return around
-        batch.append(command.took_ns)
-        return _Around(around.chain, around.is_in_llm, is_in_git=True)
-
-    def _llm(self, call: Ran, around: _Around) -> _Around:
-        self.llm.append(call)
-        if around.is_in_llm:
-            return around
-        if around.chain is None:
+    def _put(self, call: Ran, chain: list[int] | None) -> None:
+        if chain is None:
             self.chains.append([call.took_ns])
         else:
-            around.chain.append(call.took_ns)
-        return _Around(around.chain, is_in_llm=True, is_in_git=around.is_in_git)
-
-    def _new_chain(self) -> list[int]:
-        self.chains.append([])
-        return self.chains[-1]
+            chain.append(call.took_ns)
