@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import chain
+from operator import attrgetter, itemgetter
 
 from .. import semconv
 from ..model import Run, Span
 from ..semconv import Attr, Metric
-from .calls import is_call
+from .groups import grouped
 from .intervals import Interval, without
 from .outline import root_of
 from .tree import Forest, forest_of
+
+_Kind = tuple[str | None, str | None]
+"""The category and the state of spans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,9 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
     start_ns, wall_ns = run.start_ns, max(0, run.end_ns - run.start_ns)
     if root is not None:
         start_ns, wall_ns = root.start_ns, run.duration_of(root)
-    calls = [s for s in run.spans if is_call(s)]
+    by_kind = grouped(run.spans, attrgetter("category", "state"))
+    calls = by_kind.get((semconv.LLM, semconv.WORKING), [])
+    tasks = _task_spans(run)
     turns = _turns(forest, root)
     return Summary(
         run_id=run.id,
@@ -121,12 +129,12 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
         errors=sum(1 for s in run.spans if s.is_error and not _passed_on(s, forest)),
         loops=turns[semconv.LOOP],
         supersteps=turns[semconv.SUPERSTEP],
-        tasks=_count_tasks(run),
+        tasks=_count(tasks),
         llm_calls=len(calls),
         input_tokens=_sum(calls, Attr.INPUT_TOKENS),
         output_tokens=_sum(calls, Attr.OUTPUT_TOKENS),
-        categories=tuple(_categories(run, forest, (start_ns, start_ns + wall_ns))),
-        slowest_tasks=_slowest_tasks(run, forest),
+        categories=tuple(_categories(run, forest, by_kind, (start_ns, start_ns + wall_ns))),
+        slowest_tasks=_slowest(tasks, run, forest),
         queue=_queue(run),
         oldest_age_s=max(
             (p.value for p in run.points if p.name == Metric.QUEUE_OLDEST_AGE), default=0.0
@@ -156,49 +164,47 @@ def percentile(ordered: Sequence[int], fraction: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
-class _Gathered:
-    """The spans of one category, as they are met."""
-
-    def __init__(self) -> None:
-        self.took: list[int] = []
-        self.parts: list[Interval] = []
-
-
-def _categories(run: Run, forest: Forest, wall: Interval) -> list[CategoryRow]:
+def _categories(
+    run: Run, forest: Forest, by_kind: Mapping[_Kind, Sequence[Span]], wall: Interval
+) -> list[CategoryRow]:
+    below_llm = _below_llm(forest, by_kind)
+    counted: defaultdict[tuple[str, bool], list[Span]] = defaultdict(list)
+    for (category, state), spans in by_kind.items():
+        if category is not None and state != semconv.CONTAINER:
+            counted[category, state == semconv.WAITING] += _counted(category, spans, below_llm)
     wall_ns = wall[1] - wall[0]
-    gathered: dict[tuple[str, bool], _Gathered] = {}
-    below_llm = _below_llm(run, forest)
-    for span in run.spans:
-        category, state = span.category, span.state
-        if category is None or state == "container":
+    rows: list[CategoryRow] = []
+    for (category, is_wait), spans in counted.items():
+        if not spans:
             continue
-        if category == "http" and span.span_id in below_llm:
-            continue  # an attempt of an LLM call counts as the call
-        if Attr.GIT_PART in span.attributes:
-            continue  # what git did inside of a command counts as the command
-        key = category, state == "waiting"
-        of = gathered.get(key)
-        if of is None:
-            of = gathered[key] = _Gathered()
-        whole = (span.start_ns, run.end_of(span))
-        children = forest.children(span) if category == "compute" else ()
-        if children:
-            own = without(whole, [(c.start_ns, run.end_of(c)) for c in children])
-            of.took.append(sum(end - start for start, end in own))
-            of.parts += own
+        if category == semconv.COMPUTE:
+            own = [_own(run, forest, s) for s in spans]
+            took = [sum([end - start for start, end in parts]) for parts in own]
+            parts = list(chain.from_iterable(own))
         else:
-            of.took.append(whole[1] - whole[0])
-            of.parts.append(whole)
-    rows = [
-        CategoryRow(
-            category,
-            is_wait,
-            statistics(of.took),
-            _covered(of.parts, wall) / wall_ns if wall_ns else 0.0,
-        )
-        for (category, is_wait), of in gathered.items()
-    ]
+            parts = [(s.start_ns, run.end_of(s)) for s in spans]
+            took = [end - start for start, end in parts]
+        share = _covered(parts, wall) / wall_ns if wall_ns else 0.0
+        rows.append(CategoryRow(category, is_wait, statistics(took), share))
     return sorted(rows, key=lambda r: (r.is_wait, -r.durations.total_ns, r.category))
+
+
+def _counted(category: str, spans: Sequence[Span], below_llm: Set[str]) -> Iterable[Span]:
+    """Leave out what counts as something else: git inside of a command, attempts of an LLM call."""
+    if category == semconv.GIT:
+        return [s for s in spans if Attr.GIT_PART not in s.attributes]
+    if category == semconv.HTTP:
+        return [s for s in spans if s.span_id not in below_llm]
+    return spans
+
+
+def _own(run: Run, forest: Forest, span: Span) -> list[Interval]:
+    """Return when a span ran and no child of it did."""
+    whole = (span.start_ns, run.end_of(span))
+    children = forest.children(span)
+    if not children:
+        return [whole]
+    return without(whole, [(c.start_ns, run.end_of(c)) for c in children])
 
 
 def _covered(parts: list[Interval], wall: Interval) -> int:
@@ -206,22 +212,24 @@ def _covered(parts: list[Interval], wall: Interval) -> int:
     covered = 0
     at_ns, latest = wall
     for start, end in sorted(parts):
-        end_ns = min(end, latest)
+        end_ns = end if end < latest else latest
         if end_ns > at_ns:
-            covered += end_ns - max(start, at_ns)
+            covered += end_ns - (start if start > at_ns else at_ns)
             at_ns = end_ns
     return covered
 
 
-def _below_llm(run: Run, forest: Forest) -> set[str]:
+def _below_llm(forest: Forest, by_kind: Mapping[_Kind, Sequence[Span]]) -> set[str]:
     below: set[str] = set()
-    # Not below a wait that somebody called so.
-    stack = [s for s in run.spans if s.category == "llm" and s.state != "waiting"]
-    while stack:
-        for child in forest.children(stack.pop()):
-            if child.span_id not in below:
-                below.add(child.span_id)
-                stack.append(child)
+    for (category, state), spans in by_kind.items():
+        if category != semconv.LLM or state == semconv.WAITING:  # a wait that somebody called so
+            continue
+        stack = [s.span_id for s in spans]
+        while stack:
+            for child in forest.below.get(stack.pop(), ()):
+                if child.span_id not in below:
+                    below.add(child.span_id)
+                    stack.append(child.span_id)
     return below
 
 
@@ -246,20 +254,19 @@ def _task_spans(run: Run) -> list[Span]:
     return by_task or [s for s in run.spans if s.operation == "node" and s.text(Attr.TASK_ID)]
 
 
-def _count_tasks(run: Run) -> int:
-    spans = _task_spans(run)
-    ids = {s.text(Attr.TASK_ID) for s in spans} - {None}
-    return len(ids) or len(spans)
+def _count(tasks: Sequence[Span]) -> int:
+    ids = {s.text(Attr.TASK_ID) for s in tasks} - {None}
+    return len(ids) or len(tasks)
 
 
-def _slowest_tasks(run: Run, forest: Forest) -> tuple[SlowTask, ...]:
+def _slowest(tasks: Sequence[Span], run: Run, forest: Forest) -> tuple[SlowTask, ...]:
     def took(span: Span) -> int:
         # A task's span lasts until the barrier; what it took itself ends with its last node.
-        ends = [run.end_of(c) for c in forest.children(span) if c.operation == "node"]
+        ends = [run.end_of(c) for c in forest.children(span) if c.operation == semconv.NODE]
         return max(ends, default=run.end_of(span)) - span.start_ns
 
-    slow = [SlowTask(span, took(span)) for span in _task_spans(run)]
-    return tuple(sorted(slow, key=lambda s: (-s.took_ns, s.span.start_ns, s.span.span_id))[:10])
+    slow = [(-took(span), span.start_ns, span.span_id, span) for span in tasks]
+    return tuple(SlowTask(span, -ns) for ns, _, _, span in nsmallest(10, slow, itemgetter(0, 1, 2)))
 
 
 def _queue(run: Run) -> tuple[QueuePoint, ...]:
@@ -275,8 +282,7 @@ def _queue(run: Run) -> tuple[QueuePoint, ...]:
 
 
 def _sum(spans: Sequence[Span], key: str) -> int:
-    values = (s.attributes.get(key) for s in spans)
-    return sum(v for v in values if isinstance(v, int))
+    return sum([v for s in spans if isinstance(v := s.attributes.get(key), int)])
 
 
 def _text(value: object) -> str | None:
