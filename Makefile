@@ -31,7 +31,7 @@ test-backends: $(VENV)/.dev $(if $(OTEL_ORCHESTRATOR_REQUIRE_BACKENDS),backends)
 	@$(BIN)/python -m pytest tests/backends $(TEST_ARGS)
 
 test-oldest: $(OLDEST)/.ready ## What depends on other libraries, on their oldest supported versions
-	@$(OLDEST)/bin/python -m pytest tests/langgraph tests/test_sdk.py tests/test_langchain.py $(LLM_TESTS) $(TEST_ARGS)
+	@$(OLDEST)/bin/python -m pytest tests/langgraph tests/langchain tests/sdk tests/delivery/test_run_file.py $(LLM_TESTS) $(TEST_ARGS)
 	@PYTHONPATH=$(OLDEST)/previous $(OLDEST)/bin/python -m pytest $(LLM_TESTS) $(TEST_ARGS)
 
 check: lint test ## Format, lint, types, import rules, tests

@@ -28,7 +28,7 @@ CACHE: Final = (
     / "matrix"
 )
 
-GRAPHS: Final = ("tests/langgraph", "tests/test_langchain.py", "tests/demo")
+GRAPHS: Final = ("tests/langgraph", "tests/langchain", "tests/demo")
 CALLS: Final = ("tests/llm/test_sdks.py", "tests/llm/test_leaving.py")
 HTTP: Final = (
     *CALLS,
@@ -39,10 +39,8 @@ HTTP: Final = (
 )
 GIT: Final = ("tests/git_processes",)
 SDK: Final = (
-    "tests/test_sdk.py",
-    "tests/test_spans.py",
-    "tests/test_self_metrics.py",
-    "tests/test_run_totals.py",
+    "tests/sdk",
+    "tests/lifecycle",
     "tests/delivery",
     "tests/secrets",
 )

@@ -1,65 +1,26 @@
-"""Queue depth: what is ready, active and waiting, from the application's own tasks."""
+"""A board: what is ready, active and waiting, from the application's own tasks."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, TypedDict
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langgraph.graph import START, StateGraph
-from langgraph.types import Send
-from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-from otel_orchestrator import _guard, runs
-from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
-from otel_orchestrator.instrumentors.langgraph.superstep import Superstep
-from otel_orchestrator.queue import gauges as queue_gauges
+from otel_orchestrator import runs
 from otel_orchestrator.queue import tasks
 from otel_orchestrator.queue.fields import TaskFields, task_id_of
 from otel_orchestrator.queue.gauges import QueueChange
 from otel_orchestrator.queue.tasks import QueueBoard
-from otel_orchestrator.semconv import Attr, Metric
 
-Depth = tuple[int, int, int]
-
-
-@pytest.fixture
-def changes() -> Iterator[list[QueueChange]]:
-    seen: list[QueueChange] = []
-    stop = tasks.subscribe(seen.append)
-    yield seen
-    stop()
-
-
-def opened(run_id: str) -> QueueBoard:
-    tasks.open_board(run_id)
-    board = tasks.board(run_id)
-    assert board is not None
-    return board
-
-
-def depths(changes: list[QueueChange]) -> list[Depth]:
-    return [(c.ready, c.active, c.waiting) for c in changes]
-
-
-def plan(**needs: list[str]) -> list[dict[str, Any]]:
-    return [{"id": i, "status": "planned", "depends_on": d} for i, d in needs.items()]
-
-
-def now(board: QueueBoard) -> Depth:
-    queue = board.snapshot()
-    return queue.ready, queue.active, queue.waiting
+from .boards import depths, now, opened, plan
 
 
 def test_a_planned_task_whose_dependencies_are_done_is_ready() -> None:
@@ -198,103 +159,6 @@ def test_a_listener_that_fails_disturbs_nobody(
     assert depths(changes) == [(1, 0, 0), (0, 0, 0)]
 
 
-def test_what_comes_after_the_end_of_a_run_does_not_open_its_queue_again(
-    exported: InMemorySpanExporter, changes: list[QueueChange]
-) -> None:
-    with otel.run("r") as run:
-        otel.observe_tasks(plan(a=[]))
-        late = run.context
-    token = otel_context.attach(late)
-    try:
-        otel.observe_tasks(plan(a=[], b=[]))
-        with otel.task("worker", "a"):
-            pass
-    finally:
-        otel_context.detach(token)
-    assert depths(changes) == [(1, 0, 0), (0, 0, 0)]
-    assert tasks.find_board(runs.run_id_of(late)) is None
-
-
-def test_the_queue_of_a_run_stays_open_as_long_as_anything_has_the_run_open(
-    exported: InMemorySpanExporter, changes: list[QueueChange]
-) -> None:
-    with otel.run("outer"):
-        with otel.run("inner"):
-            otel.observe_tasks(plan(a=[]))
-        assert depths(changes) == [(1, 0, 0)]
-    assert depths(changes)[-1] == (0, 0, 0)
-
-
-def test_a_graph_in_a_worker_leaves_no_queue_behind(exported: InMemorySpanExporter) -> None:
-    class State(TypedDict):
-        tasks: list[dict[str, Any]]
-
-    graph = StateGraph(State)
-    graph.add_node("worker", lambda state: {})
-    graph.add_edge(START, "worker")
-    with otel.run("nightly") as run:
-        carrier = otel.inject()
-    LangGraphInstrumentor().instrument()
-    try:
-        with otel.task("worker", "a", carrier=carrier):
-            graph.compile().invoke({"tasks": plan(a=[])})
-    finally:
-        LangGraphInstrumentor().uninstrument()
-    assert tasks.find_board(runs.run_id_of(run.context)) is None
-
-
-def gauges(reader: InMemoryMetricReader) -> dict[str, dict[tuple[Any, Any], float]]:
-    data = reader.get_metrics_data()
-    found: dict[str, dict[tuple[Any, Any], float]] = {}
-    for resource in data.resource_metrics if data else ():
-        for metric in resource.scope_metrics[0].metrics:
-            for point in metric.data.data_points:
-                told = point.attributes or {}
-                key = (told.get(Attr.RUN_ID), told.get(Attr.TASK_STATE))
-                found.setdefault(metric.name, {})[key] = point.value  # type: ignore[union-attr]
-    return found
-
-
-def test_gauges_show_every_run_and_its_zeros_to_every_reader(
-    measured: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = opened("one"), opened("two")
-    one.observe(plan(a=[], b=["a"]))
-    two.observe(plan(a=[]))
-    depth = gauges(measured)[Metric.QUEUE_DEPTH]
-    assert depth["one", "ready"] == 1
-    assert depth["one", "waiting"] == 1
-    assert depth["two", "ready"] == 1
-    age = gauges(measured)[Metric.QUEUE_OLDEST_AGE]
-    assert age["one", "ready"] > 0
-    assert age["one", "waiting"] > 0
-    tasks.close_board("one")
-    for _ in range(2):
-        depth = gauges(measured)[Metric.QUEUE_DEPTH]
-        assert [depth["one", s] for s in ("ready", "active", "waiting")] == [0, 0, 0]
-        assert depth["two", "ready"] == 1
-    monkeypatch.setattr(tasks, "_SHOWN_CLOSED_NS", 0)
-    assert ("one", "ready") not in gauges(measured)[Metric.QUEUE_DEPTH]
-    tasks.close_board("two")
-
-
-def test_of_very_many_runs_in_one_process_the_gauges_tell_the_sum(
-    measured: InMemoryMetricReader,
-) -> None:
-    runs = [opened(f"run {i}") for i in range(700)]
-    for run in runs:
-        run.observe(plan(a=[], b=["a"]))
-    depth = gauges(measured)[Metric.QUEUE_DEPTH]
-    assert sum(n for (_, state), n in depth.items() if state == "ready") == 700
-    assert depth[None, "ready"] == 100
-    assert len(depth) == 3 * 601
-    for run in runs:
-        tasks.close_board(run.run_id)
-    depth = gauges(measured)[Metric.QUEUE_DEPTH]
-    assert sum(depth.values()) == 0
-    assert None not in {state for _, state in depth}, "the SDK's own overflow"
-
-
 IDS = "abcdef"
 EVENTS = st.lists(
     st.tuples(
@@ -333,97 +197,6 @@ def test_the_board_agrees_with_a_model_that_recounts_everything(
         left = set(IDS) - done - active
         ready = {j for j in left if set(needs[j]) <= done}
         assert now(board) == (len(ready), len(active), len(left - ready))
-
-
-def test_langgraph_feeds_the_queue_from_a_key_of_its_state(
-    exported: InMemorySpanExporter, changes: list[QueueChange]
-) -> None:
-    todo = plan(a=[], b=["a"])
-    for t in todo:
-        t["status"] = "planned"
-
-    def director(state: Any) -> dict[str, Any]:
-        return {"plan": todo}
-
-    def worker(job: Any) -> dict[str, Any]:
-        return {}
-
-    from typing import TypedDict
-
-    class PlanState(TypedDict):
-        plan: list[Any]
-
-    graph: Any = StateGraph(PlanState)
-    graph.add_node("director", director)
-    graph.add_node("worker", worker)
-    graph.add_edge(START, "director")
-    graph.add_conditional_edges("director", lambda s: [Send("worker", todo[0])], ["worker"])
-    LangGraphInstrumentor().instrument(tasks_key="plan")
-    try:
-        graph.compile().invoke({"plan": []})
-    finally:
-        LangGraphInstrumentor().uninstrument()
-    assert depths(changes) == [(1, 0, 1), (0, 1, 1), (1, 0, 0), (0, 0, 0)]
-    assert len({c.run_id for c in changes}) == 1
-
-
-def test_graphs_that_follow_on_each_other_in_one_run_have_queues_of_their_own(
-    exported: InMemorySpanExporter, changes: list[QueueChange]
-) -> None:
-    class State(TypedDict):
-        tasks: list[dict[str, Any]]
-
-    def graph(name: str) -> Any:
-        builder = StateGraph(State)
-        builder.add_node("worker", lambda state: {})
-        builder.add_conditional_edges(
-            START, lambda state: [Send("worker", {"task": t}) for t in state["tasks"]], ["worker"]
-        )
-        return builder.compile(name=name)
-
-    LangGraphInstrumentor().instrument()
-    try:
-        with otel.run("both"):
-            graph("one").invoke({"tasks": plan(a=[])})
-            after_one = depths(changes)
-            graph("two").invoke({"tasks": plan(b=[], c=["b"])})
-    finally:
-        LangGraphInstrumentor().uninstrument()
-    assert after_one[-1] == (0, 0, 0)
-    assert max(sum(depth) for depth in depths(changes)) == 2, "a task of the first graph is left"
-    assert depths(changes)[-1] == (0, 0, 0)
-
-
-def test_a_run_whose_last_step_cannot_be_told_is_over_all_the_same(
-    exported: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> int:
-        raise RuntimeError("a defect of ours")
-
-    monkeypatch.setattr(_guard, "strict", False)
-    monkeypatch.setattr(Superstep, "barrier", fail)
-
-    class State(TypedDict):
-        tasks: list[dict[str, Any]]
-
-    graph = StateGraph(State)
-    graph.add_node("worker", lambda _: 1 / 0)
-    graph.add_edge(START, "worker")
-    LangGraphInstrumentor().instrument()
-    try:
-        with pytest.raises(ZeroDivisionError):
-            graph.compile(name="fails").invoke({"tasks": plan(a=[])})
-    finally:
-        LangGraphInstrumentor().uninstrument()
-    assert dict(tasks._open) == {}
-    assert "invoke_workflow fails" in [s.name for s in exported.get_finished_spans()]
-
-
-def test_a_forked_child_may_make_gauges_while_a_thread_of_its_parent_does() -> None:
-    with queue_gauges._making:
-        if (child := os.fork()) == 0:
-            os._exit(0 if queue_gauges._making.acquire(blocking=False) else 1)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_run_that_is_closed_while_its_board_is_asked_for_leaves_none_behind(

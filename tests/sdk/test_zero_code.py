@@ -1,0 +1,87 @@
+"""Programs that run traced without a change to them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from otel_orchestrator.analysis.tree import forest_of
+from otel_orchestrator.sources.runfiles import find_run, read_run
+
+from .programs import run_app
+
+
+@pytest.mark.parametrize(
+    "words", [["python", "app.py"], ["app.py"], ["--", sys.executable, "app.py"]]
+)
+def test_a_program_runs_traced_without_a_change_to_it(tmp_path: Path, words: list[str]) -> None:
+    done = run_app(
+        tmp_path,
+        "otel-orchestrator",
+        "run",
+        "--label",
+        "a,b=c",
+        "--service-name",
+        "s",
+        *words,
+        "--x",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "False\n{'n': 1} ['--x']\n", "a child Python is no run of its own"
+    run = read_run(find_run(None, tmp_path / "runs"))
+    # Whether a node waits for a millisecond to start is chance.
+    assert [s.name for s, _ in forest_of(run.spans).walk() if s.state != "waiting"] == [
+        "invoke_workflow app", "loop", "superstep", "node work", "git version",
+    ]  # fmt: skip
+    assert run.resource["service.name"] == "s"
+    assert run.resource["orchestrator.run.label"] == "a,b=c"
+
+
+def test_the_programs_exit_code_is_kept(tmp_path: Path) -> None:
+    assert run_app(tmp_path, "otel-orchestrator", "run", "python", "-c", "exit(3)").returncode == 3
+
+
+def test_a_sitecustomize_of_the_users_still_runs(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("print('theirs')\n")
+    done = run_app(
+        tmp_path,
+        "otel-orchestrator", "run", "python", "-c", "print('app')",
+        PYTHONPATH=str(tmp_path / "site"),
+    )  # fmt: skip
+    assert done.stdout == "theirs\ntheirs\napp\n", "in our own command, and in the program"
+
+
+def test_a_program_starts_untraced_when_set_up_fails(tmp_path: Path) -> None:
+    done = run_app(
+        tmp_path, "otel-orchestrator", "run", "app.py", OTEL_EXPORTER_OTLP_ENDPOINT="nonsense"
+    )
+    assert done.returncode == 0
+    assert done.stdout.endswith("{'n': 1} []\n")
+    assert "not tracing this program" in done.stderr
+
+
+def test_plain_opentelemetry_instrument_finds_the_instrumentors(tmp_path: Path) -> None:
+    (tmp_path / "sdk.py").write_text(
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor\n"
+        "provider = TracerProvider()\n"
+        "provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))\n"
+        "trace.set_tracer_provider(provider)\n"
+        "import app\n"
+    )
+    # OpenTelemetry's own for LangChain, which our tests need, too, has a workflow span of its own.
+    done = run_app(
+        tmp_path,
+        "opentelemetry-instrument", "python", "sdk.py",
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="langchain",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip().rstrip(",") for line in done.stdout.splitlines()]
+    names = [json.loads(f"{{{line}}}")["name"] for line in lines if line.startswith('"name"')]
+    worked = [name for name in names if not name.startswith("wait ")]
+    assert worked == ["git version", "node work", "superstep", "loop", "invoke_workflow app"]
