@@ -55,6 +55,7 @@ _GAUGES: Final[Mapping[str, tuple[str, str]]] = {
 
 _provider: MeterProvider | None = None
 _generation = 0
+_asked: tuple[MeterProvider | None, bool] = (None, False)
 _made: dict[str, Histogram] = {}
 _gauges: dict[str, _Gauge] = {}
 
@@ -76,6 +77,19 @@ def generation() -> int:
 def meter() -> Meter:
     """Return this package's meter."""
     return metrics.get_meter(SCOPE, meter_provider=_provider, schema_url=semconv.SCHEMA_URL)
+
+
+def are_heard() -> bool:
+    """Return whether anything measured is kept: by the API's own providers nothing is.
+
+    To ask costs more than to record one value into nothing: it is for where much would be.
+    """
+    global _asked  # noqa: PLW0603 - found out once for each provider
+    provider = _provider or metrics.get_meter_provider()
+    if provider is not _asked[0]:
+        made_by = type(provider.get_meter(SCOPE)).__module__
+        _asked = provider, not made_by.startswith(metrics.__name__)
+    return _asked[1]
 
 
 def record(

@@ -11,6 +11,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.trace import NonRecordingSpan, SpanContext
+
+from otel_orchestrator import metrics
 
 from .driving import ainvoke, astream, invoke, stream
 from .test_scenarios import State, orchestrator
@@ -113,6 +119,18 @@ def nested() -> Any:
     return outer.compile().invoke({"out": []})
 
 
+def left_out(drive: Callable[..., Any], *, is_async: bool) -> Any:
+    """In a trace that is not sampled, where nothing is measured."""
+    measures, metrics._provider = metrics._provider, NoOpMeterProvider()
+    parent = NonRecordingSpan(SpanContext(1, 1, is_remote=False))
+    token = otel_context.attach(trace.set_span_in_context(parent))
+    try:
+        return drive(orchestrator(is_async=is_async), {"out": []})
+    finally:
+        otel_context.detach(token)
+        metrics._provider = measures
+
+
 PROGRAMS: dict[str, Callable[[], Any]] = {
     "invoke": lambda: invoke(orchestrator(is_async=False), {"out": []}),
     "stream": lambda: stream(orchestrator(is_async=False), {"out": []}),
@@ -129,7 +147,11 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
     "left": lambda: left(is_async=False),
     "left async": lambda: left(is_async=True),
     "nested": nested,
+    "left out": lambda: left_out(invoke, is_async=False),
+    "left out async": lambda: left_out(astream, is_async=True),
 }
 
 # These open spans of the user's own.
-OWN_SPANS: Final = frozenset({"invoke", "stream", "ainvoke", "astream", "left", "left async"})
+OWN_SPANS: Final = frozenset(
+    {"invoke", "stream", "ainvoke", "astream", "left", "left async", "left out", "left out async"}
+)

@@ -196,6 +196,15 @@ class Operation:
         self._short_waits[category] = self._short_waits.get(category, 0) + duration_ns
 
     @property
+    def is_told(self) -> bool:
+        """Whether anybody learns of it, or of anything below it.
+
+        Asked once, where something begins of which much would be told: below a span that was left
+        out are none, and durations are measured nonetheless, if they are.
+        """
+        return self.span.is_recording() or metrics.are_heard()
+
+    @property
     def is_inherited(self) -> bool:
         """Whether it is a copy, in a forked child that unwinds: the parent tells of it."""
         return self._forks != _forks

@@ -12,6 +12,9 @@ calls the original exactly once, outside our guard.
     SyncPregelLoop.schedule_error_handler        an error handler starts (LangGraph >= 1.2)
     AsyncPregelLoop.aschedule_error_handler
     PregelLoop.after_tick                        the barrier; then writes are applied
+
+Whether anybody is told of a run is asked once, when it begins. If nobody is, because the sampler
+has left its span out and nothing is measured, its nodes get its context and no more is done.
 """
 
 from __future__ import annotations
@@ -30,11 +33,13 @@ from ... import interruptions
 from ..._guard import guarded
 from ...lifecycle import outcomes, spans
 from ...semconv import INTERRUPTED
+from .nodes import InContext, stand_in
 from .reader import followed, starting_reader
-from .recorder import Circumstances, GraphRun, Settings
+from .recorder import Circumstances, GraphRun, Settings, start_run
 from .shape import shape_of
 
 _OURS: Final = "_otel_orchestrator_run"
+_UNTOLD: Final = "_otel_orchestrator_context"
 
 settings = Settings()
 
@@ -157,6 +162,10 @@ def _exits_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
 def _ticks(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def tick(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if _UNTOLD in self.__dict__:
+            more = original(self, *args, **kwargs)
+            _carry(self)
+            return more
         planning_ns = spans.now_ns()
         with guarded("looking at a wait for the checkpointer"):
             if (run := _run_of(self)) is not None:
@@ -170,9 +179,21 @@ def _ticks(original: Callable[..., Any]) -> Callable[..., Any]:
     return tick
 
 
+def _carry(loop: Any) -> None:
+    try:
+        around = functools.partial(InContext, loop.__dict__[_UNTOLD])
+        for task in loop.tasks.values():
+            stand_in(task, around)
+    except Exception:
+        with guarded("giving nodes their run's context"):
+            raise
+
+
 def _applies(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def after_tick(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if _UNTOLD in self.__dict__:
+            return original(self, *args, **kwargs)
         run: GraphRun | None = None
         with guarded("closing the tasks of a superstep"):
             if (run := _run_of(self)) is not None:
@@ -250,8 +271,12 @@ def _open(loop: Any) -> None:
             links=[] if interruption is None else [Link(interruption.span_context)],
             reader=starting_reader(),
         )
-        loop.__dict__[_OURS] = GraphRun(shape, settings, this_time)
-        _under_way.add(loop)
+        operation = start_run(shape, this_time)
+        if operation.is_told:
+            loop.__dict__[_OURS] = GraphRun(operation, shape, settings, this_time)
+            _under_way.add(loop)
+        else:
+            loop.__dict__[_UNTOLD] = operation.context
 
 
 def _entered(loop: Any) -> None:

@@ -1,6 +1,6 @@
 """One LangGraph task: its records, its node attempts, and the stand-in that times them.
 
-Only an `Attempt` attaches a context, and it does so in the very thread or asyncio task that runs
+Only `InContext` attaches a context, and it does so in the very thread or asyncio task that runs
 the node.
 """
 
@@ -272,22 +272,55 @@ def outside(hold: Hold, start_ns: int, end_ns: int) -> list[Hold]:
     return [part for part in parts if part[0] < part[1]]
 
 
-class Attempt:
-    """Runs one attempt of a node inside its span: start and attach, restore and end."""
+class InContext:
+    """Runs one attempt of a node in a context: attach and restore."""
 
-    __slots__ = ("_attached", "_previous", "_record")
+    __slots__ = ("_context", "_previous")
 
-    def __init__(self, record: TaskRecord) -> None:
-        self._record = record
-        self._attached: Context | None = None
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._previous: Context | None = None
 
     def __enter__(self) -> None:
-        with guarded("starting a node span"):
-            node = self._record.begin_attempt()
+        try:
             self._previous = otel_context.get_current()
-            self._attached = node.context if node else self._record.context
-            otel_context.attach(self._attached)
+            otel_context.attach(self._context)
+        except Exception:
+            with guarded("attaching a context"):
+                raise
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        try:
+            # Whatever the node left attached, its caller finds what it had; only a generator that
+            # was dropped may be closed elsewhere, in a context that is not ours to change.
+            if self._previous is not None and not (
+                exc_type is GeneratorExit and otel_context.get_current() is not self._context
+            ):
+                otel_context.attach(self._previous)
+        except Exception:
+            with guarded("detaching a context"):
+                raise
+
+
+class Attempt(InContext):
+    """Runs one attempt of a node inside its span: start and attach, restore and end."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: TaskRecord, context: Context) -> None:
+        super().__init__(context)
+        self._record = record
+
+    def __enter__(self) -> None:
+        with guarded("starting a node span"):
+            if (node := self._record.begin_attempt()) is not None:
+                self._context = node.context
+            super().__enter__()
 
     def __exit__(
         self,
@@ -296,45 +329,48 @@ class Attempt:
         tb: TracebackType | None,
     ) -> None:
         with guarded("ending a node span"):
-            # Whatever the node left attached, its caller finds what it had; only a generator that
-            # was dropped may be closed elsewhere, in a context that is not ours to change.
-            elsewhere = exc_type is GeneratorExit
-            if self._previous is not None and not (
-                elsewhere and otel_context.get_current() is not self._attached
-            ):
-                otel_context.attach(self._previous)
+            super().__exit__(exc_type, exc, tb)
             self._record.end_attempt(exc)
 
 
-class TracedNode:
-    """Stands in for `PregelExecutableTask.proc`: the same runnable, each call one attempt."""
+class StandIn:
+    """Stands in for `PregelExecutableTask.proc`: the same runnable, with something around a call.
 
-    def __init__(self, proc: Any, record: TaskRecord) -> None:
+    The task is a frozen dataclass. LangGraph calls nothing of `proc` but invoke, ainvoke, stream
+    and astream, in the thread or asyncio task that runs the node.
+    """
+
+    def __init__(self, proc: Any, around: Callable[[], InContext]) -> None:
         self._proc = proc
-        self._record = record
+        self._around = around
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._proc, name)
 
     def invoke(self, *args: Any, **kwargs: Any) -> Any:
         """Run the node in the calling thread."""
-        with Attempt(self._record):
+        with self._around():
             return self._proc.invoke(*args, **kwargs)
 
     async def ainvoke(self, *args: Any, **kwargs: Any) -> Any:
         """Run the node in the calling asyncio task."""
-        with Attempt(self._record):
+        with self._around():
             return await self._proc.ainvoke(*args, **kwargs)
 
     # LangGraph drains these two without running anything in between, so holding the context over
     # the `yield` shows it to nobody.
     def stream(self, *args: Any, **kwargs: Any) -> Iterable[Any]:
         """Run the node in the calling thread, item by item."""
-        with Attempt(self._record):
+        with self._around():
             yield from self._proc.stream(*args, **kwargs)
 
     async def astream(self, *args: Any, **kwargs: Any) -> Any:
         """Run the node in the calling asyncio task, item by item."""
-        with Attempt(self._record):
+        with self._around():
             async for item in self._proc.astream(*args, **kwargs):
                 yield item
+
+
+def stand_in(task: Any, around: Callable[[], InContext]) -> None:
+    """Put something around each call of a task's node."""
+    object.__setattr__(task, "proc", StandIn(task.proc, around))

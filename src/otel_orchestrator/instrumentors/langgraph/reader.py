@@ -35,14 +35,26 @@ class Read(Protocol):
 
 
 class Reader:
-    """The holds of one stream since the last barrier, in order; nearly touching ones are one."""
+    """The holds of one stream since the last barrier, in order; nearly touching ones are one.
 
-    __slots__ = ("_since_ns", "holds", "run")
+    Attributes:
+        run: the graph run whose stream it is, until that ends.
+        is_followed: there is one, so how long the stream's items are held is noted.
+        holds: what was noted.
+    """
+
+    __slots__ = ("_since_ns", "holds", "is_followed", "run")
 
     def __init__(self) -> None:
         self.run: Read | None = None
+        self.is_followed = False
         self.holds: list[Hold] = []
         self._since_ns = 0
+
+    def follow_for(self, run: Read) -> None:
+        """Note from now on how long items are held."""
+        self.run = run
+        self.is_followed = True
 
     def hands_out(self) -> None:
         """Note that the reader gets an item: the graph stands still."""
@@ -109,7 +121,10 @@ def followed(original: Callable[..., Any], begins: Callable[[Any], None]) -> Cal
                         if _starting.get() is reader:
                             _starting.set(before)
                     try:
-                        with _held(reader):
+                        if reader.is_followed:
+                            with _held(reader):
+                                argument = yield item
+                        else:
                             argument = yield item
                         awaited = generator.asend(argument)
                     except GeneratorExit:
@@ -172,7 +187,10 @@ def _follow(stream: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
                 if _starting.get() is reader:
                     _starting.set(before)
             try:
-                with _held(reader):
+                if reader.is_followed:
+                    with _held(reader):
+                        argument = yield item
+                else:
                     argument = yield item
                 step = stream.send
             except GeneratorExit:

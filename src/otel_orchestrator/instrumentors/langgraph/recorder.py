@@ -82,25 +82,25 @@ class Circumstances:
 
 
 class GraphRun:
-    """The open spans of one run of one graph."""
+    """The open spans of one run of one graph, of which somebody is told."""
 
-    def __init__(self, shape: Shape, settings: Settings, this_time: Circumstances) -> None:
+    def __init__(
+        self, operation: Operation, shape: Shape, settings: Settings, this_time: Circumstances
+    ) -> None:
         self._shape = shape
         self._settings = settings
         self._has_checkpointer = this_time.has_checkpointer
         self._resumes_unknown_run = this_time.is_resumed and not this_time.links
         is_outermost = otel_context.get_value(_GRAPH_KEY) is None
-        self._operation = _start_run_span(shape, this_time)
-        self._operation.context = otel_context.set_value(
-            _GRAPH_KEY, shape.name, self._operation.context
-        )
-        self.run_id = runs.run_id_of(self._operation.context)
+        self._operation = operation
+        operation.context = otel_context.set_value(_GRAPH_KEY, shape.name, operation.context)
+        self.run_id = runs.run_id_of(operation.context)
         self._loop: Operation | None = None
         self._loop_index = -1
         self._head = shape.head
         self._names_seen: set[str] = set()
         self._step: Superstep | None = None
-        self._last_end_ns = self._leaving_ns = self._operation.start_ns
+        self._last_end_ns = self._leaving_ns = operation.start_ns
         self._measured: Mapping[str, AttributeValue] = {Attr.WORKFLOW_NAME: shape.name}
         self._shows_nodes = settings.agent_steps or not shape.is_agent
         self._reader = this_time.reader
@@ -120,7 +120,7 @@ class GraphRun:
         self._ended_as: tuple[BaseException | None, str | None] = (None, None)
         self.on_finish: Callable[[GraphRun], None] | None = None
         if self._reader is not None:
-            self._reader.run = self
+            self._reader.follow_for(self)
         if self._has_tasks:
             tasks.open_board(self.run_id)
 
@@ -354,7 +354,8 @@ class GraphRun:
             )
 
 
-def _start_run_span(shape: Shape, this_time: Circumstances) -> Operation:
+def start_run(shape: Shape, this_time: Circumstances) -> Operation:
+    """Start the span of a graph run."""
     operation = semconv.INVOKE_AGENT if shape.is_agent else semconv.INVOKE_WORKFLOW
     name_key = Attr.AGENT_NAME if shape.is_agent else Attr.WORKFLOW_NAME
     values: dict[str, AttributeValue] = {Attr.OPERATION: operation, name_key: shape.name}

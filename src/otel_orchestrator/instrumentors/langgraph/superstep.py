@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
@@ -15,7 +16,7 @@ from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...redaction import Clean
 from ...semconv import Attr, Metric
-from .nodes import READER, RunFacts, TaskRecord, TracedNode, outside
+from .nodes import READER, Attempt, RunFacts, TaskRecord, outside, stand_in
 from .reader import Hold
 
 # Why 4 and 2 microseconds: Jaeger's critical path follows the child that ends last, and stores
@@ -209,9 +210,7 @@ class Superstep:
 
     def _take(self, task: Any, record: TaskRecord) -> None:
         self._records[task.id] = record
-        # The task is a frozen dataclass. LangGraph calls nothing of `proc` but invoke, ainvoke,
-        # stream and astream, in the thread or asyncio task that runs the node.
-        object.__setattr__(task, "proc", TracedNode(task.proc, record))
+        stand_in(task, partial(Attempt, record, record.context))
 
 
 def _length(hold: Hold) -> int:
