@@ -86,27 +86,30 @@ class Gathering:
             gone_ns: the last sign of life of its program, if that was killed.
         """
         every = [span for trace in self._spans.values() for span in trace.values()]
-        ids = set().union(*self._spans.values())
-        main = self._main_process(every, ids)
+        main = self._main_process(every)
         if gone_ns is not None:
             every = _closed(every, gone_ns)
         said: list[str] = []
         if len({process.host for process in self._resources}) > 1:
             every, said = aligned(every, self._host_of, main.host)
         spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
-        warnings = (*self._warnings.all(), *said, *_missing(spans, ids))
+        warnings = (*self._warnings.all(), *said, *_missing(spans, self._ids()))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
         lost, resource = tuple(self._lost.all()), self._resources.get(main, {})
         return Run(run_id, spans, points, resource, warnings, lost)
 
-    def _main_process(self, spans: list[Span], ids: Set[str]) -> _Process:
+    def _main_process(self, spans: list[Span]) -> _Process:
         """Return the process whose run it is: that of the span above all others."""
         first = next(iter(self._resources), _process({}))
         if not self._process_of:
             return first
+        ids = self._ids()
         tops = (s for s in spans if s.parent_id not in ids)
         top = min(tops, key=attrgetter("start_ns"), default=spans[0])
         return self._process_of.get((top.trace_id, top.span_id), first)
+
+    def _ids(self) -> set[str]:
+        return set().union(*self._spans.values())
 
     def _host_of(self, span: Span) -> str:
         process = self._process_of.get((span.trace_id, span.span_id))
