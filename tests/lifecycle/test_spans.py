@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from otel_orchestrator import _guard
 from otel_orchestrator.instrumentors import _following
 from otel_orchestrator.instrumentors._following import Following
-from otel_orchestrator.lifecycle import attaching, spans
+from otel_orchestrator.lifecycle import attaching, spans, waits
 from otel_orchestrator.llm import chat
 from otel_orchestrator.semconv import Attr, Metric
 
@@ -219,6 +219,7 @@ def test_a_forked_child_that_unwinds_tells_nothing_of_what_its_parent_has_open(
         try:
             assert outer.end_ns
             begin().end()
+            waits.record("barrier", outer.start_ns, outer.end_ns + 10**9, parent=outer)
             _following._lose_open_ones()
             os.write(into, f"{told()} {len(ended)}".encode())
         finally:

@@ -42,11 +42,11 @@ def record(
     Args:
         category: what kind of wait, one of a few words.
         start_ns, end_ns: wall clock; nothing is recorded for an empty wait.
-        parent: the open operation that waited.
+        parent: the open operation that waited; the parent process tells of what was forked.
         on: what it waited for.
         attributes: further ones for the span.
     """
-    if end_ns <= start_ns:
+    if end_ns <= start_ns or parent.is_inherited:
         return
     if end_ns - start_ns < _threshold_ns:
         parent.add_short_wait(category, end_ns - start_ns)
