@@ -32,13 +32,12 @@ def without(whole: Interval, holes: Iterable[Interval]) -> list[Interval]:
     at, end = whole
     left: list[Interval] = []
     for start, stop in sorted(holes):
-        if start >= stop:
-            continue
-        if start > at:
-            left.append((at, min(start, end)))
-        at = max(at, stop)
-        if at >= end:
-            break
+        if at < stop and start < stop:
+            if start > at:
+                if start >= end:
+                    break
+                left.append((at, start))
+            at = stop
     if at < end:
         left.append((at, end))
-    return [i for i in left if i[0] < i[1]]
+    return left
