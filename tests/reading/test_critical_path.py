@@ -187,9 +187,9 @@ def test_a_hundred_thousand_spans_take_seconds_and_no_recursion(shape: str) -> N
         drawn = [("r", None, 0, 3 * count)]
         drawn += [(str(n), "r", 3 * n, 3 * n + 2) for n in range(count)]
     spans = made(drawn)
-    started = time.perf_counter()
+    started = time.process_time()
     path = path_of(spans)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert sys.getrecursionlimit() < 10_000
     assert len(path) == {"deep": 2 * count - 1, "sequence": 2 * count}.get(shape, len(path))
     assert sum(end - start for _, start, end in path) == 3 * count
