@@ -27,7 +27,11 @@ def test_jaeger_says_who_blocked_whom(jaeger: Jaeger, collector: Collector, tmp_
     waiting = {s.span.span_id for s in found if s.service == "picture-waiting"}
     assert waiting == {s.span_id for s in run.spans if s.state == "waiting"}
     shown = Run(run.id, tuple(sorted((s.span for s in found), key=lambda s: s.start_ns)))
-    held = [(b.straggler and b.straggler.task_id, b.held_ns // 1000) for b in study(shown).barriers]
+    held = [
+        (b.straggler and b.straggler.task_id, b.held_ns // 1000)
+        for b in study(shown).accounting.barriers
+    ]
     assert held == [
-        (b.straggler and b.straggler.task_id, b.held_ns // 1000) for b in study(run).barriers
+        (b.straggler and b.straggler.task_id, b.held_ns // 1000)
+        for b in study(run).accounting.barriers
     ]

@@ -11,7 +11,7 @@ invoke_workflow            the root: its interval is the wall
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .. import semconv
@@ -31,7 +31,7 @@ class Outline:
     Attributes:
         run: what was recorded.
         root: the run's span; where there is none, one made up around all of its spans.
-        below: the children of each span, by id.
+        forest: its spans, linked; below a root that is made up, all that have none.
         everything: the root and all that ran below it, as it counts, parents first.
         loops: when each turn of the cycle started.
         supersteps: of the outermost graph, in order; none in runs by hand.
@@ -46,7 +46,7 @@ class Outline:
 
     run: Run
     root: Span
-    below: Mapping[str, tuple[Span, ...]]
+    forest: Forest = field(repr=False)
     everything: tuple[Ran, ...] = field(repr=False)
     loops: tuple[int, ...]
     supersteps: tuple[Superstep, ...]
@@ -110,11 +110,10 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
     """
     forest = forest or forest_of(run.spans)
     root = root_of(forest)
-    below: Mapping[str, tuple[Span, ...]] = forest.below
     if root is None:
         root = Span("", "", None, "", 0, run.start_ns, run.end_ns)
-        below = {**forest.below, "": forest.roots}
-    everything = clip(root, below, run.end_ns)
+        forest = Forest((root,), {**forest.below, "": forest.roots}, forest.by_id)
+    everything = clip(root, forest.below, run.end_ns)
     top = everything[0]
     supersteps = tuple(supersteps_of(top))
     jobs = [j for s in supersteps for j in s.slot_jobs] or list(jobs_by_hand(top))
@@ -125,7 +124,7 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
     return Outline(
         run=run,
         root=root,
-        below=below,
+        forest=forest,
         everything=everything,
         loops=tuple(loop.start_ns for loop in outermost(top, semconv.LOOP)),
         supersteps=supersteps,

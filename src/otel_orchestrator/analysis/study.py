@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from .. import semconv
 from ..model import Run, Span
 from ..semconv import Attr
-from .accounting.barriers import Barrier, barriers_of
 from .accounting.views import Accounting, account
 from .advice.git import git_advice
 from .advice.llm import llm_advice
@@ -36,7 +35,6 @@ class Study:
     forest: Forest
     summary: Summary
     accounting: Accounting
-    barriers: tuple[Barrier, ...]
     estimates: WhatIf
     verdict: Verdict
     advice: tuple[Advice, ...]
@@ -56,7 +54,6 @@ def study(run: Run) -> Study:
         forest=forest,
         summary=summarize(run, forest),
         accounting=accounting,
-        barriers=barriers_of(accounting.outline),
         estimates=estimates,
         verdict=verdict(accounting, estimates, phases),
         advice=worth_reading(run, (*llm_advice(look), *git_advice(look))),

@@ -48,9 +48,11 @@ class Breakdown(Struct, frozen=True, gc=False):
 
     def ns(self, *categories: str, state: str | None = None) -> int:
         """Return what these categories took together; of one state only, if that is given."""
-        return sum(
-            p.ns for p in self.parts if p.category in categories and state in (None, p.state)
-        )
+        ns = 0
+        for part in self.parts:
+            if part.category in categories and state in (None, part.state):
+                ns += part.ns
+        return ns
 
     def of_state(self, state: str) -> int:
         """Return what all categories of a state took together."""

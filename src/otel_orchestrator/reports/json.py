@@ -50,7 +50,7 @@ def document(study: Study) -> dict[str, Any]:
             "task": _jobs(accounting.task),
             "lifecycle": _jobs(accounting.lifecycle),
         },
-        "supersteps": [_superstep(barrier) for barrier in study.barriers],
+        "supersteps": [_superstep(barrier) for barrier in study.accounting.barriers],
         "categories": [category(row) for row in summary.categories],
         "slowest_tasks": [
             {

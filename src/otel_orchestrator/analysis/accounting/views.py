@@ -21,6 +21,7 @@ from ..jobs import Job
 from ..outline import Outline, outline_of
 from ..tally import Breakdown, Tally, together
 from ..tree import Forest
+from .barriers import Barrier, barriers_of
 from .exclusive import exclusive, take_short_waits
 from .slots import SlotView, slot_view
 
@@ -86,9 +87,14 @@ class JobsView:
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """The time of a run in four views; each adds up to its whole, in nanoseconds."""
+    """The time of a run in four views; each adds up to its whole, in nanoseconds.
+
+    Attributes:
+        barriers: of its supersteps: whom each of them held.
+    """
 
     outline: Outline
+    barriers: tuple[Barrier, ...]
     task: JobsView
     slots: SlotView
     wall: Breakdown
@@ -101,6 +107,7 @@ def account(run: Run, forest: Forest | None = None) -> Accounting:
     task = task_view(outline)
     return Accounting(
         outline=outline,
+        barriers=barriers_of(outline),
         task=task,
         slots=slot_view(outline),
         wall=wall_view(outline),

@@ -112,9 +112,10 @@ class _Gathered:
     worst_ns: int = -1
 
     def add(self, ran: Ran, waited_ns: int) -> None:
-        took = ran.took_ns
+        start_ns, end_ns = ran.start_ns, ran.end_ns
+        took = end_ns - start_ns
         self.durations.append(took)
-        self.intervals.append(ran.interval)
+        self.intervals.append((start_ns, end_ns))
         self.waited_ns += waited_ns
         if took > self.worst_ns:
             self.worst, self.worst_ns = ran.span, took
@@ -203,6 +204,8 @@ def _waited(ran: Ran) -> int:
     """
     if ran.key[0] == semconv.WAITING:
         return ran.took_ns
+    if not ran.inside and not ran.short:  # as nearly all are
+        return 0
     waited = sum([ns for _, ns in ran.short]) if ran.short else 0
     waits = [c.interval for c in ran.inside if c.key[0] == semconv.WAITING]
     if waits:

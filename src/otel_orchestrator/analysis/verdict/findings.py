@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from ... import semconv
 from ...model import Span
+from ...semconv import Attr
 from ..accounting.views import Accounting
 from ..examples import Example
 from ..jobs import Job
@@ -145,16 +146,16 @@ _STRUCTURE: Final = (
 
 def unsure_of(outline: Outline) -> Sequence[Span]:
     """Return the spans without an end, and those whose parent is missing: they are nowhere."""
-    spans = outline.run.spans
-    unsure = [s for s in spans if s.never_ended]
+    unsure = [s for s in outline.run.spans if s.end_ns is None or Attr.OPEN_AGE in s.attributes]
     if unsure:
         counted = {ran.span.span_id for ran in outline.everything}
         unsure = [s for s in unsure if s.span_id in counted]
-    ids = {s.span_id for s in spans}
-    stack = [s for s in spans if s.parent_id and s.parent_id not in ids and s is not outline.root]
+    forest, root = outline.forest, outline.root
+    stack = [s for s in forest.roots if s.parent_id and s is not root]
+    stack = [s for s in stack if s.parent_id not in forest.by_id]  # else it is below itself
     while stack:
         unsure.append(found := stack.pop())
-        stack.extend(outline.below.get(found.span_id, ()))
+        stack.extend(forest.children(found))
     return unsure
 
 

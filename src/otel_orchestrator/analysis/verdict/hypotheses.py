@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from typing import Final
 
 from ... import semconv
 from ...semconv import Attr
-from ..accounting.barriers import Barrier, barriers_of
+from ..accounting.barriers import Barrier
 from ..clip import Ran
 from ..examples import Example, example
 from ..intervals import Interval
@@ -139,7 +139,7 @@ def superstep(case: Case) -> Finding:
             f" {at_most:.0%} of the slots' time, an upper bound"
         )
     estimate = case.estimates.named("no_barrier")
-    barriers = barriers_of(case.outline)
+    barriers = case.accounting.barriers
     return finding(
         case,
         key="superstep",
@@ -243,7 +243,10 @@ def _stragglers(barriers: Sequence[Barrier]) -> tuple[Example, ...]:
 
 
 def _longest(found: Sequence[tuple[Ran, Job]]) -> tuple[Example, ...]:
-    worst = nsmallest(_EXAMPLES, found, key=lambda f: (-f[0].took_ns, f[0].span.span_id))
+    # Of very many only those that may be among them are put in order.
+    least_ns = min(nlargest(_EXAMPLES, [ran.took_ns for ran, _ in found]), default=0)
+    long = [f for f in found if f[0].took_ns >= least_ns]
+    worst = sorted(long, key=lambda f: (-f[0].took_ns, f[0].span.span_id))[:_EXAMPLES]
     return tuple(example(ran.span, job.task_id, ran.took_ns) for ran, job in worst)
 
 

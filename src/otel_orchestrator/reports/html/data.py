@@ -37,7 +37,7 @@ def document(study: Study, jaeger_url: str) -> dict[str, Any]:
     forest = study.forest
     places = Places(run, forest)
     lanes = Lanes(study, places)
-    path = critical_path(outline.root, outline.below, outline.wall[1], touching=True)
+    path = critical_path(outline.root, outline.forest.below, outline.wall[1], touching=True)
     return {
         "format": FORMAT,
         "run": json_report.headline(study.summary),

@@ -112,7 +112,7 @@ class Lanes:
                 b.result_wait_ns // 1_000,
                 [[self._number(h.job), h.ns // 1_000] for h in b.held],
             )
-            for b in self._study.barriers
+            for b in self._study.accounting.barriers
         )
         fields = "span index start end jobs straggler results_waited held"
         return table(fields.split(), rows)

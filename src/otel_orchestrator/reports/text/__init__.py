@@ -79,8 +79,8 @@ def _report(
     parts += [section("Spans by category"), categories(summary.categories)]
     if len(study.models) > 1 or any(m.output_tokens for m in study.models):
         parts += [section("LLM calls by model"), models(study.models, width)]
-    if any(len(b.superstep.jobs) > 1 for b in study.barriers):
-        parts += [section("Supersteps"), supersteps(study.barriers)]
+    if any(len(b.superstep.jobs) > 1 for b in study.accounting.barriers):
+        parts += [section("Supersteps"), supersteps(study.accounting.barriers)]
     if accounting.outline.jobs:
         parts += [section("Tasks over time"), tasks(study, width)]
         parts += [section("Slots over time"), slots(study, width)]
