@@ -31,11 +31,21 @@ def is_disabled() -> bool:
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
-class _Here(threading.local):
+class _Thread:
     """A thread: whether it is inside of a guarded block, whose time has all that is within it."""
 
-    is_inside = False
-    count = 0
+    __slots__ = ("count", "is_inside")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.is_inside = False
+
+
+class _Here(threading.local):
+    """The calling thread, looked up once a block: that costs more than all else in it."""
+
+    def __init__(self) -> None:
+        self.thread = _Thread()
 
 
 _TIMED_EACH: Final = 13
@@ -58,7 +68,7 @@ os.register_at_fork(after_in_child=_forget_spent)
 
 def note_thread(part: str) -> None:
     """Note what the calling thread, one of ours, has taken of the processor by now."""
-    _here.is_inside = True  # the program does not wait for what it does
+    _here.thread.is_inside = True  # the program does not wait for what it does
     _threads_ns[part] = time.thread_time_ns()
 
 
@@ -71,21 +81,20 @@ def spent_s() -> dict[str, float]:
 class guarded:  # noqa: N801 - reads as a statement
     """Swallow and log what our own code raises. A class: a tenth of a generator's cost."""
 
-    __slots__ = ("_began_ns", "_is_outermost", "_what")
+    __slots__ = ("_began_ns", "_outermost_in", "_what")
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._began_ns = 0
-        self._is_outermost = False
+        self._outermost_in: _Thread | None = None
 
     def __enter__(self) -> None:
-        here = _here
-        if here.is_inside:
+        thread = _here.thread
+        if thread.is_inside:
             return
-        here.is_inside = self._is_outermost = True
-        here.count += 1
-        if here.count % _TIMED_EACH == 0:
-            self._began_ns = _clock_ns()
+        thread.is_inside = True
+        self._outermost_in = thread
+        thread.count += 1
+        self._began_ns = 0 if thread.count % _TIMED_EACH else _clock_ns()
 
     def __exit__(
         self,
@@ -93,8 +102,8 @@ class guarded:  # noqa: N801 - reads as a statement
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> bool:
-        if self._is_outermost:
-            _here.is_inside = False
+        if (thread := self._outermost_in) is not None:
+            thread.is_inside = False
             if self._began_ns:
                 global _spent_ns  # noqa: PLW0603 - a race costs a little; a lock, each block
                 _spent_ns += _TIMED_EACH * (_clock_ns() - self._began_ns)

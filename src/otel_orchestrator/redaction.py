@@ -143,6 +143,8 @@ def value(name: str, given: Any) -> Any:
         return given if clean == given else clean
     if kind is bool or kind is int or kind is float or given is None:
         return given
+    if kind is Clean and not is_secret(name):
+        return given
     return MASK if is_secret(name) else _value(given, 0)
 
 

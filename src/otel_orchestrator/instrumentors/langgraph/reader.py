@@ -162,13 +162,21 @@ class _held:  # noqa: N801 - reads as a statement
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+    # A `try` and no `with`: this is done for each item.
+
     def __enter__(self) -> None:
-        with guarded("noting that an item is read"):
+        try:
             self._reader.hands_out()
+        except Exception:
+            with guarded("noting that an item is read"):
+                raise
 
     def __exit__(self, *_: object) -> None:
-        with guarded("noting how long an item was read"):
+        try:
             self._reader.takes_back()
+        except Exception:
+            with guarded("noting how long an item was read"):
+                raise
 
 
 def _follow(stream: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
