@@ -72,8 +72,6 @@ def error_handled(*, is_async: bool) -> Any:
     def handler(state: State) -> Command[Any]:
         return Command(update={"out": ["handled"]})
 
-    if "error_handler" not in inspect.signature(StateGraph.add_node).parameters:
-        return None  # LangGraph < 1.2, which swallows arguments that it does not know
     graph = StateGraph(State)
     graph.add_node("broken", broken_async if is_async else broken, error_handler=handler)
     graph.add_edge(START, "broken")
@@ -142,14 +140,16 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
     "interrupt async": lambda: asks_first(ainvoke),
     "tasks": lambda: with_tasks(ainvoke),
     "functional": functional,
-    "error handler": lambda: error_handled(is_async=False),
-    "error handler async": lambda: error_handled(is_async=True),
     "left": lambda: left(is_async=False),
     "left async": lambda: left(is_async=True),
     "nested": nested,
     "left out": lambda: left_out(invoke, is_async=False),
     "left out async": lambda: left_out(astream, is_async=True),
 }
+# An earlier one than LangGraph 1.2 swallows arguments that it does not know.
+if "error_handler" in inspect.signature(StateGraph.add_node).parameters:
+    PROGRAMS["error handler"] = lambda: error_handled(is_async=False)
+    PROGRAMS["error handler async"] = lambda: error_handled(is_async=True)
 
 # These open spans of the user's own.
 OWN_SPANS: Final = frozenset(

@@ -80,7 +80,7 @@ def cells() -> tuple[Cell, ...]:
             ("langgraph>=1.0,<1.1", "langgraph-prebuilt<1.0.9", "langchain<1.3"),
             GRAPHS,
         ),
-        Cell("langgraph", ("langgraph>=1.1,<1.2",), GRAPHS),
+        Cell("langgraph", ("langgraph>=1.1,<1.2", "langchain<1.3"), GRAPHS),
         Cell("langgraph", ("langgraph>=1.2",), GRAPHS),
         Cell("openai", ("openai>=1,<2", *LANGCHAIN_OF_OLD_SDKS), CALLS),
         Cell("openai", ("openai>=2,<3",), CALLS),
