@@ -58,7 +58,9 @@ def test_a_run_of_an_export(tmp_path: Path, example: Path) -> None:
     assert commands[0] == ["report", word, "--html"]
     page = tmp_path / "page.html"
     assert cli("report", word, "--html", "--output", str(page), folder=tmp_path).returncode == 0
-    assert f"report {shlex.quote(word)} --html" in html.unescape(page.read_text())
+    name = word.removeprefix(f"{example.parent}/")
+    assert f"report {shlex.quote(name)} --html" in html.unescape(page.read_text())
+    assert str(example.parent) not in page.read_text(), "whoever is sent the page need not know"
 
 
 def test_a_file_elsewhere(tmp_path: Path, example: Path) -> None:

@@ -400,3 +400,21 @@ def test_an_unchanged_run_is_reproduced_and_no_barrier_never_beats_its_bound(
     assert expected_ms(found.named("continuous")) >= longest + 3
     assert expected_ms(found.named("workers_times_2")) <= wall_ms(run)
     assert expected_ms(found.named("no_barrier")) >= sum(t.takes for t in plan) / slots
+
+
+def test_the_director_is_not_one_of_a_graph_inside_of_a_worker() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None)
+    loop = spans.add("loop", 0, 100, root)
+    for at, name in ((0, "director"), (40, "strategist"), (50, "director")):
+        step = spans.add("superstep", at, at + 10, loop)
+        spans.add(f"node {name}", at, at + 10, step, "working", "compute")
+    for at in (10, 60):
+        step = spans.add("superstep", at, at + 30, loop)
+        task = spans.add("task worker", at, at + 30, step)
+        node = spans.add("node worker", at, at + 30, task, "working", "compute")
+        inner = spans.add("invoke_workflow inner", at, at + 30, node)
+        spans.add("loop", at, at + 30, inner, loop__head="inner")
+    found = what_if(outline_of(spans.run())).named("director_overlapped")
+    assert found.assumptions[0].startswith("director between two turns")
+    assert found.band is not None and found.band.expected_ns == 90

@@ -32,7 +32,8 @@ class Outline:
         run: what was recorded.
         root: the run's span; where there is none, one made up around all of its spans.
         forest: its spans, linked; below a root that is made up, all that have none.
-        everything: the root and all that ran below it, as it counts, parents first.
+        everything: the root and all that ran below it, as it counts; parents come before what
+            is in them, and there is no other order.
         loops: when each turn of the cycle started.
         supersteps: of the outermost graph, in order; none in runs by hand.
         jobs: in order of their start.

@@ -250,8 +250,8 @@ def _passed_on(error: Span, forest: Forest) -> bool:
 
 
 def _task_spans(run: Run) -> list[Span]:
-    by_task = [s for s in run.spans if s.operation == "task"]
-    return by_task or [s for s in run.spans if s.operation == "node" and s.text(Attr.TASK_ID)]
+    by_task = [s for s in run.spans if s.operation == semconv.TASK]
+    return by_task or [s for s in run.spans if s.operation == semconv.NODE and s.text(Attr.TASK_ID)]
 
 
 def _count(tasks: Sequence[Span]) -> int:

@@ -21,7 +21,7 @@ from ..reports import perfetto
 from ..reports import text as text_report
 from ..run_folder import folder_from_environment
 from ..sources.found import Source, find, read_one
-from ..sources.jaeger import Wanted
+from ..sources.jaeger import Wanted, is_jaeger
 from ..sources.runfiles import RunFile
 from ..sources.uncollected import uncollected
 from .files import check_free, write_whole
@@ -83,15 +83,18 @@ def command(
         check_free(output, force=force)
     # Examples are where the run was read from, whatever Jaeger is the usual one.
     jaeger_url = (source.url if isinstance(source, Wanted) else jaeger_url).rstrip("/")
-    name = named(run, found.id, dir=folder, jaeger_url=typed_url)
-    options = options_of(dir=folder)
     content: str | bytes
     with analysing(found):
         told = study(found)
         if shape == _PERFETTO:
             content = perfetto.render(told)
         elif shape == _HTML:
-            content = html_report.render(told, jaeger_url=jaeger_url, run=name, options=options)
+            content = html_report.render(
+                told,
+                jaeger_url=jaeger_url,
+                # A page is passed on: it does not say in which folder of whose this was.
+                run=named(run and _without_folder(run), found.id, jaeger_url=typed_url),
+            )
         elif shape == "json":
             content = json_report.render(told)
         else:
@@ -102,8 +105,8 @@ def command(
                 everything=everything,
                 explain=explain,
                 jaeger_url=jaeger_url,
-                run=name,
-                options=options,
+                run=named(run, found.id, dir=folder, jaeger_url=typed_url),
+                options=options_of(dir=folder),
             )
     if output is None:
         print(content, end="")
@@ -131,6 +134,10 @@ def _read(source: Source) -> Run:
 
 def _width() -> int:
     return shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns
+
+
+def _without_folder(word: str) -> str:
+    return word if is_jaeger(word) else Path(word).name
 
 
 def _file_name(run_id: str) -> str:

@@ -31,8 +31,9 @@ _COUNTED: Final[tuple[Key, ...]] = tuple(
 )
 """Each task that waits for one of these keeps one idle slot from being used; in this order."""
 
-# What an instant may be, besides: whether any task has open dependencies, and so on.
 _NO_SLOT: Final = -1
+
+# What an instant may be, besides: whether any task has open dependencies, and so on.
 _OPEN: Final = "open dependencies"
 _UNKNOWN: Final = "barrier, dependencies unknown"
 _CONTROL: Final = "a node that runs alone"

@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 from ... import semconv
 from ...model import Span
-from ...semconv import Attr
 from ..accounting.views import Accounting
 from ..examples import Example
 from ..jobs import Job
@@ -145,8 +144,9 @@ _STRUCTURE: Final = (
 
 
 def unsure_of(outline: Outline) -> Sequence[Span]:
-    """Return the spans without an end, and those whose parent is missing: they are nowhere."""
-    unsure = [s for s in outline.run.spans if s.end_ns is None or Attr.OPEN_AGE in s.attributes]
+    """Return the spans of a run without an end, and those whose parent is missing: they are
+    nowhere. Of what is in no run, nothing is sure anyway."""
+    unsure = [s for s in outline.run.spans if s.never_ended]
     if unsure:
         counted = {ran.span.span_id for ran in outline.everything}
         unsure = [s for s in unsure if s.span_id in counted]

@@ -12,7 +12,7 @@ from ... import semconv
 from ...semconv import Attr
 from ..advice.prompts import equal_prompts
 from ..calls import is_call
-from ..jobs import Job, Superstep, by_start
+from ..jobs import Job, Superstep, by_start, outermost
 from ..outline import Outline
 from ..phases import Phases, phases_of
 from .continuous import dispatched
@@ -232,8 +232,8 @@ def _turns_and_what_follows(model: Paper) -> list[tuple[Superstep, list[Job]]]:
 
 def _head(outline: Outline) -> str:
     """Return the name of the node that opens a loop."""
-    for ran in outline.everything:
-        if ran.span.name == semconv.LOOP and (head := ran.span.text(Attr.LOOP_HEAD)) is not None:
+    for loop in outermost(outline.top, semconv.LOOP):
+        if (head := loop.span.text(Attr.LOOP_HEAD)) is not None:
             return head
     return outline.supersteps[0].jobs[0].name if outline.supersteps[0].jobs else ""
 

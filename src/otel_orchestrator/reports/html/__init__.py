@@ -15,14 +15,13 @@ def render(
     *,
     jaeger_url: str = text_report.DEFAULT_JAEGER_URL,
     run: str | None = None,
-    options: str = "",
 ) -> str:
     """Return the page of a run.
 
     Args:
         study: what to report.
         jaeger_url: where links to traces lead.
-        run, options: as the report as text takes them.
+        run: how the command line names the run, if not by its id.
     """
     summary = study.summary
     return page(
@@ -38,7 +37,6 @@ def render(
             spans=False,
             jaeger_url=jaeger_url,
             run=run,
-            options=options,
         ),
     )
 
