@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import expm1
 
@@ -200,11 +201,27 @@ def test_two_rules_for_one_metric_are_one_too_many() -> None:
         ("http.mean>+5%", "no category and no path http"),
         ("node worker/git push.mean>+5%", "no category and no path node worker/git push"),
         ("commit.mean>+5%", "no category and no path commit"),
+        ("waiting.barier>+1%", "no waits barier. Type waiting. and one of barrier, checkpoint"),
+        ("waiting.git>+1%", "no waits git"),
     ],
 )
 def test_a_rule_for_what_no_run_has_is_said(metric: str, problem: str) -> None:
     with pytest.raises(OrchestratorError, match=problem):
         compared(5, 1, metric)
+
+
+def test_categories_that_are_too_many_to_list_are_counted() -> None:
+    [digest], _ = in_turns([{}], [{}])
+    one = digest.categories[0]
+    many = replace(
+        digest, categories=tuple(replace(one, key=("working", f"c{n}")) for n in range(11))
+    )
+    with pytest.raises(OrchestratorError, match=r"c0, c1, c10, c2, .*, … and 3 more; --format"):
+        measure_of("http.mean", [many])
+
+
+def test_waits_that_no_run_has_but_any_may_have_are_judged() -> None:
+    assert compared(5, 1, "waiting.barrier>+1%").gate("waiting.barrier").standing == "no regression"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,22 @@ _STATISTICS: Final[dict[str, Callable[[Amount], float]]] = {
 _OF_NOTHING: Final = {"count": 0.0, "total": 0.0}
 _TITLES: Final = {WALL: "wall clock", LLM_MEAN: "mean LLM call", WAITING: "waiting"}
 _NAMED_AT_MOST: Final = 8
+_WAITS: Final = frozenset(
+    {
+        semconv.BARRIER,
+        semconv.CHECKPOINT,
+        semconv.CONSUMER,
+        semconv.CYCLE,
+        semconv.DEPENDENCY,
+        semconv.HELD,
+        semconv.HUMAN,
+        semconv.POOL,
+        semconv.QUEUE,
+        semconv.RATE_LIMIT,
+        semconv.RETRY_BACKOFF,
+    }
+)
+"""Categories of waits that any run may have; an application may have words of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,12 @@ def measure_of(name: str, digests: Sequence[Digest]) -> Measure:
         return Measure(name, True, lambda digest: digest.waiting_us)
     head, _, tail = name.rpartition(".")
     if head == WAITING and tail:
+        known = _WAITS.union(*(digest.waits for digest in digests))
+        if tail not in known:
+            raise OrchestratorError(
+                f"{name} is nothing to compare: these runs have no waits {tail}. Type waiting. and"
+                f" one of {', '.join(sorted(known))}"
+            )
         return Measure(name, True, lambda digest: digest.waits.get(tail, 0))
     statistic = _STATISTICS.get(tail)
     if not head or statistic is None:
@@ -125,7 +147,7 @@ def _amount_of_path(name: str, digests: Iterable[Digest]) -> _Amounts:
         known = sorted({category_name(c.key) for digest in digests for c in digest.categories})
         raise OrchestratorError(
             f"these runs have no category and no path {name}. Their categories:"
-            f" {', '.join(known[:_NAMED_AT_MOST])}; --format json lists their paths"
+            f" {_some(known)}; --format json lists their paths"
         )
     if len(found) > 1:
         raise OrchestratorError(
@@ -137,3 +159,10 @@ def _amount_of_path(name: str, digests: Iterable[Digest]) -> _Amounts:
         return next((p.amount for p in digest.paths if p.path == found[0]), None)
 
     return amount
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return names as a list, and how many there are beyond those it has room for."""
+    hidden = len(names) - _NAMED_AT_MOST
+    listed = ", ".join(names[:_NAMED_AT_MOST])
+    return f"{listed}, … and {hidden} more" if hidden > 0 else listed
