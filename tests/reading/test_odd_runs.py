@@ -14,6 +14,7 @@ from otel_orchestrator.model import Run
 from otel_orchestrator.reports import html as html_report
 from otel_orchestrator.reports import json as json_report
 from otel_orchestrator.reports import text as text_report
+from otel_orchestrator.reports.html.data import document
 from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
@@ -122,3 +123,18 @@ def test_a_wait_that_a_user_calls_llm_is_no_call() -> None:
     llm = next(f for f in told.verdict.findings if f.key == "llm")
     assert (llm.measure, llm.share_of_wall, llm.share_of_slots) == (0, 0, 0)
     assert next(bet for bet in told.verdict.bets if bet.key == "llm").measured == 0
+
+
+def test_a_task_without_a_node_works_all_the_while_and_backs_off_never() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100_000_000, None)
+    task = spans.add("task worker", 0, 100_000_000, root, task__id="a")
+    spans.add("wait lock", 0, 5_000_000, task, "waiting", "lock")
+    spans.add("execute_tool edit", 20_000_000, 100_000_000, task, "working", "tool")
+    told = study(spans.run())
+    text = text_report.render(told, width=100, colour=False, spans=False)
+    bars = [line.split()[-1] for line in text.splitlines() if line.startswith(("  a ", "  slot "))]
+    assert bars == ["█" * 56] * 2
+    jobs = document(told, "http://localhost:16686")["jobs"]
+    row = dict(zip(jobs["fields"], jobs["rows"][0], strict=True))
+    assert row["attempts"] == [0, 100_000]

@@ -79,6 +79,11 @@ class Job:
         """When it occupied a slot: back-off between attempts does not give the slot back."""
         return self.started_ns, self.ended_ns
 
+    @property
+    def worked(self) -> tuple[Interval, ...]:
+        """When it worked: in its attempts, or all the while if no node was recorded."""
+        return self.attempts or (self.busy,)
+
 
 @dataclass(frozen=True, slots=True)
 class Superstep:

@@ -58,7 +58,7 @@ class Lanes:
                 us(job.ended_ns),
                 us(job.barrier_ns),
                 us(time.end_ns if time else job.barrier_ns),
-                [us(at) for attempt in job.attempts for at in attempt],
+                [us(at) for attempt in job.worked for at in attempt],
                 breakdown.of_state(semconv.WORKING) // 1_000,
                 breakdown.of_state(semconv.WAITING) // 1_000,
                 needs[n],

@@ -160,8 +160,7 @@ def _tasks(study: Study) -> Iterator[Track]:
             for start, end, reason in waits
             if start < end
         ]
-        attempts = job.attempts or (job.busy,)
-        slices += [Slice("works", a, b, (semconv.WORKING,)) for a, b in attempts if a < b]
+        slices += [Slice("works", a, b, (semconv.WORKING,)) for a, b in job.worked if a < b]
         yield Track(job.task_id or job.name, slices)
 
 

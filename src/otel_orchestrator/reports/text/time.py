@@ -193,7 +193,7 @@ def _life(time: JobTime) -> list[Stretch]:
         (job.released_ns, job.scheduled_ns, "cycle"),
         (job.scheduled_ns, job.started_ns, "waiting"),
         (job.started_ns, job.ended_ns, "waiting"),  # back-off between attempts
-        *((start, end, "working") for start, end in job.attempts),
+        *((start, end, "working") for start, end in job.worked),
         (job.ended_ns, job.barrier_ns, "waiting"),
         (job.barrier_ns, time.end_ns, "cycle"),
     ]
@@ -205,7 +205,7 @@ def _spells(slot: Slot) -> list[Stretch]:
     for spell in slot.spells:
         kind = "waiting" if spell.job is not None else kinds.get(spell.category, spell.state)
         stretches.append((spell.start_ns, spell.end_ns, kind))
-        for start, end in spell.job.attempts if spell.job is not None else ():
+        for start, end in spell.job.worked if spell.job is not None else ():
             stretches.append((max(start, spell.start_ns), min(end, spell.end_ns), "working"))
     return stretches
 
