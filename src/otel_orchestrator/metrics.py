@@ -55,15 +55,17 @@ _GAUGES: Final[Mapping[str, tuple[str, str]]] = {
 
 _provider: MeterProvider | None = None
 _generation = 0
-_asked: tuple[MeterProvider | None, bool] = (None, False)
+_NOBODY_ASKED: Final[tuple[MeterProvider | None, bool]] = (None, False)
+_asked = _NOBODY_ASKED
 _made: dict[str, Histogram] = {}
 _gauges: dict[str, _Gauge] = {}
 
 
 def use_provider(provider: MeterProvider | None) -> None:
     """Make all instruments from `provider`; None means the global one."""
-    global _provider, _generation  # noqa: PLW0603 - one for the process, like the API's own
+    global _provider, _generation, _asked  # noqa: PLW0603 - one for the process, like the API's own
     _provider = provider
+    _asked = _NOBODY_ASKED
     _generation += 1
     _made.clear()
     _gauges.clear()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import threading
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,13 +15,14 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_orchestrator import _guard
+from otel_orchestrator import _guard, metrics
 from otel_orchestrator.instrumentors import _following
 from otel_orchestrator.instrumentors._following import Following
 from otel_orchestrator.lifecycle import attaching, spans, waits
@@ -69,6 +72,18 @@ def test_a_broken_provider_costs_spans_and_nothing_else(monkeypatch: pytest.Monk
     monkeypatch.setattr(spans, "_tracer", Broken())
     for kind in KINDS.values():
         assert kind(None) == "result"
+
+
+def test_a_provider_of_metrics_that_is_given_up_is_kept_by_nobody() -> None:
+    provider = MeterProvider(shutdown_on_exit=False)
+    metrics.use_provider(provider)
+    assert metrics.are_heard()
+    provider.shutdown()
+    kept = weakref.ref(provider)
+    metrics.use_provider(None)
+    del provider
+    gc.collect()
+    assert kept() is None
 
 
 def test_a_small_step_back_of_the_clock_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
