@@ -117,13 +117,13 @@ def nested() -> Any:
     return outer.compile().invoke({"out": []})
 
 
-def left_out(drive: Callable[..., Any], *, is_async: bool) -> Any:
+def left_out(program: Callable[[], Any]) -> Any:
     """In a trace that is not sampled, where nothing is measured."""
     measures, metrics._provider = metrics._provider, NoOpMeterProvider()
     parent = NonRecordingSpan(SpanContext(1, 1, is_remote=False))
     token = otel_context.attach(trace.set_span_in_context(parent))
     try:
-        return drive(orchestrator(is_async=is_async), {"out": []})
+        return program()
     finally:
         otel_context.detach(token)
         metrics._provider = measures
@@ -143,13 +143,16 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
     "left": lambda: left(is_async=False),
     "left async": lambda: left(is_async=True),
     "nested": nested,
-    "left out": lambda: left_out(invoke, is_async=False),
-    "left out async": lambda: left_out(astream, is_async=True),
+    "left out": lambda: left_out(PROGRAMS["invoke"]),
+    "left out async": lambda: left_out(PROGRAMS["astream"]),
 }
 # An earlier one than LangGraph 1.2 swallows arguments that it does not know.
-if "error_handler" in inspect.signature(StateGraph.add_node).parameters:
+HAS_ERROR_HANDLERS: Final = "error_handler" in inspect.signature(StateGraph.add_node).parameters
+if HAS_ERROR_HANDLERS:
     PROGRAMS["error handler"] = lambda: error_handled(is_async=False)
     PROGRAMS["error handler async"] = lambda: error_handled(is_async=True)
+    PROGRAMS["error handler left out"] = lambda: left_out(PROGRAMS["error handler"])
+    PROGRAMS["error handler left out async"] = lambda: left_out(PROGRAMS["error handler async"])
 
 # These open spans of the user's own.
 OWN_SPANS: Final = frozenset(

@@ -13,17 +13,19 @@ from typing import Any
 
 import httpx
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
-from langgraph.types import Send
+from langgraph.types import Command, Send, interrupt
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
     ALWAYS_ON,
@@ -36,12 +38,13 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 import otel_orchestrator as otel
-from otel_orchestrator import runs
+from otel_orchestrator import _guard, runs
 from otel_orchestrator.lifecycle import spans
+from otel_orchestrator.semconv import Attr
 
 from ..llm_server import serving
 from .driving import ainvoke, invoke
-from .programs import PROGRAMS
+from .programs import HAS_ERROR_HANDLERS, PROGRAMS
 from .test_scenarios import State, orchestrator
 
 
@@ -100,7 +103,7 @@ def result_of(program: Callable[[], Any]) -> str:
 def test_programs_get_their_own_result_and_make_no_span(name: str) -> None:
     with traced_by(ALWAYS_ON) as exported:
         own = result_of(PROGRAMS[name])
-        assert exported.get_finished_spans()
+        assert exported.get_finished_spans() or "left out" in name
     with traced_by(DEFAULT_OFF) as exported:
         assert result_of(PROGRAMS[name]) == own
         assert exported.get_finished_spans() == ()
@@ -111,7 +114,7 @@ def is_sampled(traceparent: str) -> bool:
 
 
 def everywhere(seen: list[tuple[str, str]], *, is_async: bool) -> Any:
-    """Each kind of node: alone, one of several, by `Send`, in a graph that is a node, a `@task`."""
+    """Each kind of node: alone, one of several, by `Send`, in a graph, a `@task`, a handler."""
 
     def look(where: str) -> dict[str, Any]:
         with trace.get_tracer("mine", tracer_provider=TracerProvider()).start_as_current_span("s"):
@@ -149,6 +152,12 @@ def everywhere(seen: list[tuple[str, str]], *, is_async: bool) -> Any:
     async def call_async(state: Any) -> Any:
         return await function_async.ainvoke(state)
 
+    def broken(state: Any) -> Any:
+        raise ValueError
+
+    async def broken_async(state: Any) -> Any:
+        raise ValueError
+
     inner = StateGraph(State)
     inner.add_node("leaf", node("leaf"))
     inner.add_edge(START, "leaf")
@@ -163,6 +172,10 @@ def everywhere(seen: list[tuple[str, str]], *, is_async: bool) -> Any:
     graph.add_edge("alone", "inner")
     graph.add_edge("alone", "calls")
     graph.add_conditional_edges("left", lambda _: [Send("sent", {})] * 2, ["sent"])
+    if HAS_ERROR_HANDLERS:
+        fails = broken_async if is_async else broken
+        graph.add_node("fails", fails, error_handler=node("handler"))
+        graph.add_edge("alone", "fails")
     return graph.compile()
 
 
@@ -171,9 +184,9 @@ def test_the_trace_goes_out_as_not_sampled(*, is_async: bool) -> None:
     seen: list[tuple[str, str]] = []
     with traced_by(ALWAYS_OFF):
         (ainvoke if is_async else invoke)(everywhere(seen, is_async=is_async), {"out": []})
-    assert Counter(where for where, _ in seen) == {
-        "alone": 1, "left": 1, "sent": 2, "leaf": 1, "task": 1
-    }  # fmt: skip
+    handlers = ["handler"] if HAS_ERROR_HANDLERS else []
+    where = ["alone", "left", "sent", "sent", "leaf", "task", *handlers]
+    assert sorted(where) == sorted(where for where, _ in seen)
     (sent,) = {sent for _, sent in seen}
     assert not is_sampled(sent.partition(" ")[0])
     assert "orchestrator.run.id=" in sent
@@ -270,6 +283,73 @@ def test_a_run_below_a_span_of_the_programs_is_asked_for_by_itself() -> None:
     names = Counter(s.name for s in exported.get_finished_spans())
     assert names["invoke_workflow orchestrator"] == 1
     assert names["task worker"] == 4
+
+
+class BrokenAtFirst(Sampler, SpanProcessor, RandomIdGenerator):
+    """What the SDK asks when it starts a span: fails for the root, as what is not ready yet."""
+
+    def __init__(self, broken: str) -> None:
+        self._broken = broken
+
+    def _does(self, what: str) -> None:
+        if self._broken == what:
+            self._broken = ""
+            raise RuntimeError
+
+    def should_sample(self, *_: Any, **__: Any) -> SamplingResult:
+        self._does("sampler")
+        return SamplingResult(Decision.RECORD_AND_SAMPLE)
+
+    def get_description(self) -> str:
+        return "broken at first"
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self._does("processor")
+
+    def generate_span_id(self) -> int:
+        self._does("id generator")
+        return super().generate_span_id()
+
+
+@pytest.mark.parametrize("broken", ["sampler", "processor", "id generator"])
+def test_a_run_that_could_not_be_started_is_not_left_out(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setattr(_guard, "strict", False)
+    at_first, exporter = BrokenAtFirst(broken), InMemorySpanExporter()
+    provider = TracerProvider(sampler=at_first, id_generator=at_first)
+    provider.add_span_processor(at_first)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with traced_by(ALWAYS_ON):
+        spans.use_provider(provider)
+        orchestrator(is_async=False).invoke({"out": []})
+    made = Counter(s.name for s in exporter.get_finished_spans())
+    assert made["invoke_workflow orchestrator"] == 0
+    assert made["node worker"] == 4
+
+
+@pytest.mark.parametrize("is_measured", [False, True])
+def test_an_interrupted_run_that_is_left_out_is_linked_to_only_where_it_is_measured(
+    request: pytest.FixtureRequest, *, is_measured: bool
+) -> None:
+    if is_measured:
+        request.getfixturevalue("measured")
+
+    def ask(state: State) -> dict[str, Any]:
+        return {"out": [interrupt("?")]}
+
+    graph = StateGraph(State)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    compiled = graph.compile(checkpointer=InMemorySaver())
+    thread: Any = {"configurable": {"thread_id": "left out"}}
+    with traced_by(ALWAYS_OFF):
+        compiled.invoke({"out": []}, thread)
+    with traced_by(ALWAYS_ON) as exported:
+        compiled.invoke(Command(resume="yes"), thread)
+    (resumed,) = [s for s in exported.get_finished_spans() if s.name.startswith("invoke_workflow")]
+    assert (resumed.attributes or {})[Attr.RESUMED] is True
+    assert len(resumed.links) == is_measured
 
 
 def test_without_an_sdk_nothing_is_told_and_nothing_is_in_the_way() -> None:

@@ -50,6 +50,8 @@ GAP_NS: Final = 1_000
 _STEP_BACK_NS: Final = 1_000_000_000
 
 _NO_ATTRIBUTES: Final[Attributes] = {}
+# Not the API's own, which is what one gets where nobody wants any.
+_NOT_STARTED: Final = trace.NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)
 _tracer: Tracer | None = None
 _latest_ns = 0
 
@@ -200,9 +202,11 @@ class Operation:
         """Whether anybody learns of it, or of anything below it.
 
         Asked once, where something begins of which much would be told: below a span that was left
-        out are none, and durations are measured nonetheless, if they are.
+        out are none, and durations are measured nonetheless, if they are. Below one that could not
+        be started there may be others: what broke it may be over.
         """
-        return self.span.is_recording() or metrics.are_heard()
+        span = self.span
+        return span.is_recording() or span is _NOT_STARTED or metrics.are_heard()
 
     @property
     def is_inherited(self) -> bool:
@@ -349,7 +353,7 @@ def _is_left_out(above: SpanContext) -> bool:
 def nothing(parent: Context | None = None, start_ns: int = 0) -> Operation:
     """Return an operation without a span: what stands for one that could not be started."""
     return Operation(
-        trace.INVALID_SPAN, otel_context.get_current() if parent is None else parent, start_ns
+        _NOT_STARTED, otel_context.get_current() if parent is None else parent, start_ns
     )
 
 

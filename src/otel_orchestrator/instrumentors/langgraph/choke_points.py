@@ -181,12 +181,16 @@ def _ticks(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _carry(loop: Any) -> None:
     try:
-        around = functools.partial(InContext, loop.__dict__[_UNTOLD])
+        around = _in_untold_run(loop)
         for task in loop.tasks.values():
             stand_in(task, around)
     except Exception:
         with guarded("giving nodes their run's context"):
             raise
+
+
+def _in_untold_run(loop: Any) -> Callable[[], InContext]:
+    return functools.partial(InContext, loop.__dict__[_UNTOLD])
 
 
 def _applies(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -247,7 +251,11 @@ def _handles_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Any
 
 def _open_handler(loop: Any, handler: Any) -> None:
     with guarded("opening the task of an error handler"):
-        if handler is not None and (run := _run_of(loop)) is not None:
+        if handler is None:
+            return
+        if _UNTOLD in loop.__dict__:
+            stand_in(handler, _in_untold_run(loop))  # it was not there yet when `tick` planned
+        elif (run := _run_of(loop)) is not None:
             run.handled(handler)
 
 

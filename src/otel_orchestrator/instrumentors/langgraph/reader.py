@@ -39,7 +39,7 @@ class Reader:
 
     Attributes:
         run: the graph run whose stream it is, until that ends.
-        is_followed: there is one, so how long the stream's items are held is noted.
+        is_followed: there is one or was, so how long the stream's items are held is noted.
         holds: what was noted.
     """
 
