@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,13 @@ def write_run(
                 with run.span("wait lock", 6 + llm_ms, 16 + llm_ms, "waiting", "lock"):
                     pass
     run.close()
+    give_own_trace(folder / f"{name}.jsonl")
+
+
+def give_own_trace(path: Path) -> None:
+    """Give a run a trace of its own, as it has outside of tests."""
+    own = f"{zlib.crc32(path.stem.encode()):032x}"
+    path.write_text(path.read_text("utf-8").replace(f"{1:032x}", own), "utf-8")
 
 
 def write_groups(folder: Path, factor: float, runs: int = 5) -> None:
@@ -157,6 +166,38 @@ def test_folders_and_files_name_runs(tmp_path: Path) -> None:
     words = ["one", "--with", "two/b-0.jsonl", "two/b-1.jsonl"]
     done = compare(tmp_path, *words, "--format", "json", cwd=tmp_path)
     assert [len(json.loads(done.stdout)[side]) for side in ("base", "candidate")] == [2, 2]
+
+
+def test_a_run_is_known_by_its_trace_not_by_the_name_of_its_file(tmp_path: Path) -> None:
+    for folder, name in (("one", "a"), ("two", "b")):
+        write_run(tmp_path / folder, name, 100)
+        (tmp_path / folder / f"{name}.jsonl").rename(tmp_path / folder / "run.jsonl")
+    one, two = "one/run.jsonl", "two/run.jsonl"
+    assert compare(tmp_path, one, "--with", two, cwd=tmp_path).returncode == 0
+    for n in range(4):
+        (tmp_path / "one" / f"copy-{n}.jsonl").write_bytes((tmp_path / one).read_bytes())
+    done = compare(tmp_path, "one", "--with", two, cwd=tmp_path)
+    assert done.stdout.startswith("before: 1 run ")
+    assert re.fullmatch(
+        r"A run counts once\. Left out: (\S+) in one/\1\.jsonl, which is the run in"
+        r" one/\S+\.jsonl, and 3 more\n",
+        done.stderr,
+    )
+    done = compare(tmp_path, one, "--with", "one/copy-2.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is on both sides: leave it out of one; it is in one/run.jsonl and one/copy-2.jsonl" in (
+        done.stderr
+    )
+
+
+def test_a_run_of_a_baseline_is_known_by_its_trace(slower: Path, tmp_path: Path) -> None:
+    baseline = tmp_path / "b.json"
+    compare(slower, *ids("b", 3), "--save-baseline", str(baseline))
+    done = compare(slower, str(baseline), "--with", "b-1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"the run b-1 is on both sides: leave it out of one; it is in {baseline} and" in (
+        done.stderr
+    )
 
 
 def test_a_rule_changes_what_fails(slower: Path) -> None:
@@ -275,13 +316,28 @@ def test_a_baseline_can_be_on_either_side_and_with_runs(slower: Path, tmp_path: 
         (["--with=b-0", "b-1", "--fail-on", "wall>+5%", "a-0"], "is a-0 of the runs before, or"),
         (["a-0", "--with", "zzz"], "there is no run zzz in"),
         (["a-", "--with", "b-0"], "a- is the beginning of 5 run ids: type more of it"),
-        (["label=v9", "--with", "b-0"], "has the label v9"),
+        (["label=v9", "--with", "b-0"], "has the label v9. Type label= and one of v1, v2"),
+        (["a-0", "--with", "v2"], "v2 names no run, but is the label of some: type label=v2"),
+        (
+            ["a-0", "--with", "empty.json#a-1"],
+            "empty.json#a-1 names one run of a baseline, which is compared as a whole. Type empty",
+        ),
+        (
+            ["a-0", "--with", "mixed"],
+            "mixed/bad.jsonl is not a run file: no line of it is OTLP JSON. Remove it from the"
+            " folder, or name the runs",
+        ),
         (["a-0", "--with", "a-0"], "is on both sides: leave it out of one"),
         (["a-0", "--with", "nothing.json"], "nothing.json cannot be read: No such file"),
         (["a-0", "--with", "torn.json"], "torn.json is not a baseline file: it is not JSON"),
         (["a-0", "--with", "other.json"], "other.json is not a baseline file. Type:"),
-        (["a-0", "--with", "later.json"], "later.json has format 99, this program knows 1"),
-        (["a-0", "--with", "broken.json"], "broken.json is damaged"),
+        (["a-0", "--with", "later.json"], "later.json has format 99, this program knows 1: update"),
+        (
+            ["a-0", "--with", "broken.json"],
+            "broken.json is damaged: its runs are not as they were written. Write it again:"
+            " otel-orchestrator compare RUNS --save-baseline broken.json --force",
+        ),
+        (["a-0", "--with", "older.json"], "older.json is damaged: no version has its format. Wr"),
         (["a-0", "--with", "empty.json"], "empty.json holds no runs"),
         (["a-0", "--with", "empty.jsonl"], "is not a run file: it is empty"),
         (["a-0", "--with", "b-0", "--fail-on", "wall"], "--fail-on 'wall' is no rule"),
@@ -296,9 +352,12 @@ def test_a_mistake_is_one_line(slower: Path, tmp_path: Path, words: list[str], l
     (tmp_path / "other.json").write_text('{"format": 1}')
     kind = '"kind": "otel-orchestrator baseline"'
     (tmp_path / "later.json").write_text(f'{{{kind}, "format": 99, "runs": []}}')
+    (tmp_path / "older.json").write_text(f'{{{kind}, "format": 0, "runs": []}}')
     (tmp_path / "broken.json").write_text(f'{{{kind}, "format": 1, "runs": [{{"id": "x"}}]}}')
     (tmp_path / "empty.json").write_text(f'{{{kind}, "format": 1, "runs": []}}')
     (tmp_path / "empty.jsonl").write_text("")
+    write_run(tmp_path / "mixed", "good", 100)
+    (tmp_path / "mixed" / "bad.jsonl").write_text("no run file\n")
     before = sorted(tmp_path.iterdir())
     done = compare(slower, *words, cwd=tmp_path)
     assert done.returncode == 2

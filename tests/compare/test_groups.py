@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from otel_orchestrator.analysis.comparing.digest import digest_of
 from otel_orchestrator.errors import RunFileError
 from otel_orchestrator.sources import groups
 from otel_orchestrator.sources.baselines import encode
 from otel_orchestrator.sources.groups import digests_of, find_group
 from otel_orchestrator.sources.runfiles import RunFile, list_runs
 
+from .made import run_of
 from .test_cli import write_groups
 
 
@@ -49,12 +52,11 @@ def test_a_run_that_vanishes_before_its_label_is_read_has_none(
 def write_export(folder: Path, name: str, first: str = "") -> Path:
     """Write what a Collector's file exporter would have written of the runs in a folder."""
     lines = [first] if first else []
-    for n, path in enumerate(sorted(folder.glob("*.jsonl")), 1):
+    for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_text("utf-8").splitlines():
             document = json.loads(line)
             document.pop("runFile", None)
-            # The runs of a test all have trace 1.
-            lines.append(json.dumps(document).replace(f"{1:032x}", f"{n:032x}"))
+            lines.append(json.dumps(document))
     export = folder / name
     export.write_text("".join(f"{line}\n" for line in lines), "utf-8")
     return export
@@ -95,6 +97,33 @@ def test_a_run_counts_once_whatever_names_it(folder: Path) -> None:
 def test_different_runs_in_files_of_one_name_are_two(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / "a-0.jsonl"
     other.parent.mkdir()
-    other.write_text((folder / "a-1.jsonl").read_text("utf-8").replace(f"{1:032x}", f"{2:032x}"))
+    other.write_bytes((folder / "a-1.jsonl").read_bytes())
     (digests,) = digests_of([find_group(["a-0", str(other)], folder)])
     assert len(digests) == 2
+
+
+def test_of_a_run_and_its_torn_copy_the_run_counts(folder: Path) -> None:
+    whole = digest_of(run_of(1))
+    torn = replace(whole, spans=2)
+    baseline = folder / "baseline.json"
+    baseline.write_text(encode([torn, whole, torn]), "utf-8")
+    told: list[str] = []
+    (digests,) = digests_of([find_group([str(baseline)], folder)], tell=told.append)
+    assert digests == [whole]
+    assert len(told) == 1
+
+
+def test_runs_one_after_the_other_in_one_trace_are_two(folder: Path) -> None:
+    shifted = replace(first := digest_of(run_of(1)), start_us=first.start_us + 1)
+    baseline = folder / "baseline.json"
+    baseline.write_text(encode([first, shifted]), "utf-8")
+    (digests,) = digests_of([find_group([str(baseline)], folder)])
+    assert len(digests) == 2
+
+
+def test_without_a_trace_a_run_is_known_by_its_id(folder: Path) -> None:
+    first = replace(digest_of(run_of(1)), trace_id="")
+    baseline = folder / "baseline.json"
+    baseline.write_text(encode([first, replace(first, run_id="other"), first]), "utf-8")
+    (digests,) = digests_of([find_group([str(baseline)], folder)])
+    assert [digest.run_id for digest in digests] == ["run-0001", "other"]

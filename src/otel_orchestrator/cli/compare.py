@@ -177,10 +177,11 @@ def _read(
     if in_both := groups[0].sources.keys() & groups[1].sources.keys():
         raise OrchestratorError(f"{min(in_both)} is on both sides: leave it out of one")
     sizes = [size for group in groups for size in group.sizes()]
+    told: list[str] = []
     with progress_over(f"Reading {len(sizes)} runs", sum(sizes)) as progress:
-        before, after = digests_of(groups, progress)
-    if again := {d.run_id for d in before} & {d.run_id for d in after}:
-        raise OrchestratorError(f"the run {min(again)} is on both sides: leave it out of one")
+        before, after = digests_of(groups, progress, told.append)
+    for line in told:
+        say(line, to=sys.stderr)
     return before, after
 
 

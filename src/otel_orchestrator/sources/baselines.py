@@ -47,15 +47,25 @@ def read_baseline(path: Path) -> tuple[Digest, ...]:
             " --save-baseline FILE"
         )
     version = document.get("format")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT:
-        raise RunFileError(f"{path} has format {version}, this program knows {FORMAT}: update it")
+    if isinstance(version, int) and version > FORMAT:
+        raise RunFileError(
+            f"{path} has format {version}, this program knows {FORMAT}: update otel-orchestrator"
+        )
+    if not isinstance(version, int) or version < 1:
+        raise RunFileError(f"{path} is damaged: no version has its format. {_again(path)}")
     try:
         digests = tuple(_digest(run) for run in _checked(document["runs"]))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise RunFileError(f"{path} is damaged: {error!r} in its runs") from error
+        raise RunFileError(
+            f"{path} is damaged: its runs are not as they were written. {_again(path)}"
+        ) from error
     if not digests:
-        raise RunFileError(f"{path} holds no runs")
+        raise RunFileError(f"{path} holds no runs. {_again(path)}")
     return digests
+
+
+def _again(path: Path) -> str:
+    return f"Write it again: otel-orchestrator compare RUNS --save-baseline {path} --force"
 
 
 def _checked(value: Any) -> Any:
