@@ -122,9 +122,9 @@ def dispatched(model: Paper) -> tuple[Estimate, Estimate]:
         one, other = (unknown(name, title, reason) for name, title in names)
         return one, other
     apart = _rounds(model.phases, retries_apart=True)
-    joined = _rounds(model.phases, retries_apart=False)
+    joined = apart if len(apart) == 1 else _rounds(model.phases, retries_apart=False)
     placed = _place(model, apart)
-    same = placed if apart == joined else _place(model, joined)
+    same = placed if joined is apart else _place(model, joined)
     return _continuous(model, *names[0], placed, len(apart)), _no_barrier(model, *names[1], same)
 
 
