@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from .reading.runs import Writer, several
+
 pytestmark = pytest.mark.timeout(60)
 
 PROGRAM = """
@@ -152,3 +154,60 @@ def test_piped_it_says_what_goes_on_now(tmp_path: Path, program: subprocess.Pope
     assert (done.returncode, done.stderr) == (0, "")
     assert "chat gpt" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def watch(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "otel_orchestrator.cli", "watch", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder)},
+    )
+
+
+@pytest.mark.parametrize("content", ["a text\n", "a text", '{"format": 1}\n', "{\n}\n", "\0\1"])
+def test_what_is_no_run_file_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "strange").write_text(content)
+    done = watch("--once", str(tmp_path / "strange"), folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("strange is not a run file: no line of it is OTLP JSON\n")
+
+
+@pytest.mark.parametrize("content", ["", "\n", '{"runFile":{"version":1},"resourceSp'])
+def test_a_run_file_that_was_made_just_now_is_waited_for(tmp_path: Path, content: str) -> None:
+    (tmp_path / "new.jsonl").write_text(content)
+    done = watch("--once", str(tmp_path / "new.jsonl"), folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no run has started yet" in done.stdout
+    assert not [line for line in done.stdout.splitlines() if line != line.rstrip()]
+
+
+def test_without_any_run_it_says_how_to_wait_for_one(tmp_path: Path) -> None:
+    done = watch("--dir", str(tmp_path / "none"), folder=tmp_path)
+    assert done.returncode == 2
+    wait = f"otel-orchestrator watch --wait --dir {tmp_path / 'none'}\n"
+    assert done.stderr.endswith(f"To wait for the first, type: {wait}")
+
+
+def test_piped_it_waits_for_the_first_run_if_that_is_wanted(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "otel_orchestrator.cli", "watch", "--wait"]
+    environment = {**os.environ, "OTEL_ORCHESTRATOR_RUN_DIR": str(tmp_path / "none yet")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as watching:  # type: ignore[call-overload]
+        assert watching.stderr.readline().startswith("nothing runs; waiting for a run in")
+        (tmp_path / "none yet").mkdir()
+        (tmp_path / "none yet" / "strange.jsonl").write_text("no run\n")
+        time.sleep(0.5)
+        assert watching.poll() is None
+        with Writer(tmp_path / "none yet").span("invoke_workflow shop", 0, None):
+            said, _ = watching.communicate(timeout=20)
+        assert watching.returncode == 0
+        assert "shop" in said
+
+
+def test_several_runs_in_one_file_are_told_apart(tmp_path: Path) -> None:
+    both = several(tmp_path, "first", "second")
+    done = watch(str(both), folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"that is 2 runs: name one, such as {both}#second" in done.stderr
+    assert "second" in watch(f"{both}#second", folder=tmp_path).stdout

@@ -16,3 +16,11 @@ class MissingLibraryError(OrchestratorError):
 
 class RunFileError(OrchestratorError):
     """A run file or a folder of run files cannot be read or written."""
+
+
+class SeveralRunsError(RunFileError):
+    """One run is wanted of a file that several were put together in."""
+
+
+class NoRunsError(RunFileError):
+    """A folder holds no run files."""

@@ -121,3 +121,18 @@ def write_example(folder: Path) -> Path:
     run.queue(690, 1, 0, 0)
     run.close()
     return folder / f"{RUN_ID}.jsonl"
+
+
+def several(folder: Path, *run_ids: str) -> Path:
+    """Write run files of one span each, and put them together to one file."""
+    written = []
+    for number, run_id in enumerate(run_ids, 2):
+        run = Writer(folder / "each", run_id)
+        with run.span(f"invoke_workflow {run_id}", number, number + 1000, "container"):
+            pass
+        run.close()
+        text = (folder / "each" / f"{run_id}.jsonl").read_text()
+        written.append(text.replace(f"{1:032x}", f"{number:032x}"))
+    together = folder / "together.jsonl"
+    together.write_text("".join(written))
+    return together

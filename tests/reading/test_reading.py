@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from otel_orchestrator.analysis.tree import forest_of
 from otel_orchestrator.errors import RunFileError
 from otel_orchestrator.model import Span
+from otel_orchestrator.sources.found import find, read, read_one
 from otel_orchestrator.sources.otlp import points_of, resource_of, spans_of
 from otel_orchestrator.sources.runfiles import find_run, list_runs, read_run
 
-from .runs import RUN_ID, Writer, write_example
+from .runs import RUN_ID, Writer, several, write_example
+from .test_report import cli
 
 
 def outline(spans: tuple[Span, ...]) -> str:
@@ -217,3 +219,25 @@ def test_a_file_that_vanishes_while_it_is_looked_up_is_said_in_one_line(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunFileError, match="there is no file run"):
         find_run("run", tmp_path)
+
+
+def test_run_files_put_together_are_read_as_several_runs(tmp_path: Path) -> None:
+    both = several(tmp_path, "first", "second")
+    found = find(str(both), tmp_path)
+    assert [run.id for run in read(found)] == ["first", "second"]
+    with pytest.raises(RunFileError, match=r"that is 2 runs: name one, such as .*jsonl#second\."):
+        read_one(found)
+    assert read_one(find(f"{both}#first", tmp_path)).spans[0].name == "invoke_workflow first"
+    done = cli("runs", "--dir", str(tmp_path), "--format", "json", folder=tmp_path)
+    rows = [row["id"] for row in json.loads(done.stdout)["runs"]]
+    assert rows == [f"{both}#second", f"{both}#first"]
+
+
+def test_a_run_file_with_spans_of_another_run_or_two_beginnings_is_one_run(tmp_path: Path) -> None:
+    stranger = several(tmp_path, "stranger").read_text().replace('"runFile":{"version":1},', "")
+    file = several(tmp_path, "own")
+    own = file.read_text()
+    file.write_text(own + stranger.replace(f"{2:032x}", f"{3:032x}"))
+    assert len(read_one(find(str(file), tmp_path)).spans) == 2
+    file.write_text(own + own)
+    assert len(read_one(find(str(file), tmp_path)).spans) == 1

@@ -15,7 +15,8 @@ from ..analysis.summary import Summary, summarize
 from ..errors import RunFileError
 from ..reports.units import duration
 from ..run_folder import folder_from_environment
-from ..sources.runfiles import RunFile, list_runs, read_run
+from ..sources.found import read
+from ..sources.runfiles import RunFile, list_runs
 
 
 @click.command()
@@ -24,19 +25,22 @@ from ..sources.runfiles import RunFile, list_runs, read_run
 @click.option("--last", type=click.IntRange(min=1), default=20, help="How many, newest first.")
 def command(shape: str, folder: Path | None, last: int) -> None:
     """List the runs on this machine, newest first."""
-    rows = [_row(file) for file in list_runs(folder or folder_from_environment())[:last]]
+    files = list_runs(folder or folder_from_environment())[:last]
+    rows = [row for file in files for row in _rows(file)][:last]
     if shape == "json":
         print(json.dumps({"format": 1, "runs": rows}, indent=2, sort_keys=True))
     else:
         _print_table(rows)
 
 
-def _row(file: RunFile) -> dict[str, Any]:
+def _rows(file: RunFile) -> list[dict[str, Any]]:
     try:
-        summary = summarize(read_run(file))
+        runs = read(file)
     except RunFileError as error:
-        return {"id": file.id, "problem": str(error)}
-    return {"id": file.id, **_facts(summary)}
+        return [{"id": file.id, "problem": str(error)}]
+    if len(runs) == 1:
+        return [{"id": file.id, **_facts(summarize(runs[0]))}]
+    return [{"id": f"{file.path}#{run.id}", **_facts(summarize(run))} for run in reversed(runs)]
 
 
 def _facts(summary: Summary) -> dict[str, Any]:

@@ -8,19 +8,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from ..analysis.live import Live, Now
-from ..errors import RunFileError
+from ..errors import NoRunsError, RunFileError
 from ..run_folder import folder_from_environment
 from ..sources.following import Following
-from ..sources.runfiles import RunFile, find_run, list_runs
-from .naming import named
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from ..sources.found import Export, find
+from ..sources.jaeger import Wanted
+from ..sources.printable import printable
+from ..sources.runfiles import RunFile, list_runs
+from .files import say
+from .naming import named, options_of
 
 _LOOK_EVERY_S: Final = 0.25
 _PIPED_SIZE: Final = (100, 40)
@@ -31,40 +32,73 @@ _PIPED_SIZE: Final = (100, 40)
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the run files are.")
 @click.option("--once", is_flag=True, help="Say what goes on now, and end.")
 @click.option(
-    "--wait/--no-wait", default=True, help="If nothing runs, wait for the next run to start."
+    "--wait/--no-wait",
+    default=None,
+    help="If nothing runs, wait for the next run to start: by itself in a terminal only.",
 )
-def command(run: str | None, folder: Path | None, once: bool, wait: bool) -> None:
+def command(run: str | None, folder: Path | None, once: bool, wait: bool | None) -> None:
     """Follow RUN, or the newest that goes on: what runs, what waits and for whom, queue, rates.
 
     It reads the run file, so it works over ssh, and costs the program nothing. Ctrl-C or q ends it.
     """
     where = folder or folder_from_environment()
-    if once or not sys.stdout.isatty():
-        shown = find_run(run, where)
-        _print_once(shown, named(run, shown.id, dir=folder))
-        return
+    is_once = once or not sys.stdout.isatty()
+    # Nobody is there to end it where a program reads what it says: it waits if it was told to.
+    is_waiting = run is None and (wait if wait is not None else not is_once)
     try:
-        with _keys() as is_quit:
-            file = find_run(run, where) if run or not wait else _next_run(where, is_quit)
-            if file is not None:
-                _follow(file, named(run, file.id, dir=folder), is_quit)
+        with _keys(is_read=not is_once) as is_quit:
+            ends = "Ctrl-C" if is_once else "q"
+            found = _next_run(where, is_quit, ends) if is_waiting else _found(run, where, folder)
+            if found is None:
+                return
+            name = named(run, _id_of(found), dir=folder)
+            if is_once:
+                _print_once(found, name)
+            else:
+                _follow(found, name, is_quit)
     except KeyboardInterrupt:
         return
 
 
-def _print_once(file: RunFile, name: str) -> None:
+def _found(word: str | None, where: Path, typed: Path | None) -> RunFile | Export:
+    try:
+        source = find(word, where)
+    except NoRunsError as error:
+        wait = f"otel-orchestrator watch --wait{options_of(dir=typed)}"
+        raise NoRunsError(f"{error}. To wait for the first, type: {wait}") from None
+    if isinstance(source, Wanted):
+        raise RunFileError(f"{word} is in a Jaeger: only run files can be followed")
+    return source
+
+
+def _following(source: RunFile | Export) -> Following:
+    return Following(source.path, None if isinstance(source, RunFile) else source.run_id)
+
+
+def _id_of(source: RunFile | Export) -> str:
+    return (
+        source.id if isinstance(source, RunFile) else source.run_id or printable(source.path.stem)
+    )
+
+
+def _print_once(source: RunFile | Export, name: str) -> None:
     from rich.console import Console
 
-    following, live = Following(file.path), Live()
+    from ..reports.live import draw
+
+    following, live = _following(source), Live()
     live.add(*following.read_on())
     width, height = _PIPED_SIZE
     console = Console(width=width, no_color=True, highlight=False, markup=False, emoji=False)
     gone_ns = following.gone_ns()
     now = _now(live, gone_ns)
-    console.print(_drawn(now, file, name, width, height, is_gone=gone_ns is not None))
+    note = _note(now, name, is_gone=gone_ns is not None)
+    with console.capture() as captured:
+        console.print(draw(now, _id_of(source), note, width=width, height=height))
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()).rstrip())
 
 
-def _next_run(folder: Path, is_quit: Callable[[], bool]) -> RunFile | None:
+def _next_run(folder: Path, is_quit: Callable[[], bool], ends: str) -> RunFile | None:
     """Return the newest run if it goes on; else wait for the next one."""
     from rich.console import Console
 
@@ -74,7 +108,7 @@ def _next_run(folder: Path, is_quit: Callable[[], bool]) -> RunFile | None:
         if newest is not None and _goes_on(newest):
             return newest
         if not told:
-            said = f"nothing runs; waiting for a run in {folder} (q ends this)"
+            said = f"nothing runs; waiting for a run in {folder} ({ends} ends this)"
             console = Console(stderr=True, highlight=False, markup=False, emoji=False)
             console.print(said, style="bright_black")
             told = True
@@ -90,25 +124,32 @@ def _newest(folder: Path) -> RunFile | None:
 
 
 def _goes_on(file: RunFile) -> bool:
-    following, live = Following(file.path), Live()
-    live.add(*following.read_on())
+    following, live = _following(file), Live()
+    try:
+        live.add(*following.read_on())
+    except RunFileError:
+        return False
     return _now(live, None).outcome is None and following.gone_ns() is None
 
 
-def _follow(file: RunFile, name: str, is_quit: Callable[[], bool]) -> None:
+def _follow(source: RunFile | Export, name: str, is_quit: Callable[[], bool]) -> None:
     from rich.console import Console
     from rich.live import Live as Screen
 
+    from ..reports.live import draw
+
     console = Console(highlight=False, markup=False, emoji=False)
-    following, live = Following(file.path), Live()
+    following, live = _following(source), Live()
     with Screen(console=console, screen=True, auto_refresh=False) as screen:
         while True:
             live.add(*following.read_on())
             gone_ns = following.gone_ns()
             now = _now(live, gone_ns)
-            is_over = now.outcome is not None or gone_ns is not None
+            is_gone = gone_ns is not None
+            is_over = now.outcome is not None or is_gone
             width, height = console.size
-            last = _drawn(now, file, name, width, height, is_gone=gone_ns is not None)
+            note = _note(now, name, is_gone=is_gone) or "q ends this, not the run"
+            last = draw(now, _id_of(source), note, width=width, height=height)
             screen.update(last, refresh=True)
             if is_over or is_quit():
                 break
@@ -122,22 +163,17 @@ def _now(live: Live, gone_ns: int | None) -> Now:
     return live.now(time.time_ns() if gone_ns is None else gone_ns)
 
 
-def _drawn(
-    now: Now, file: RunFile, name: str, width: int, height: int, *, is_gone: bool
-) -> RenderableType:
-    from ..reports.live import draw
-
+def _note(now: Now, name: str, *, is_gone: bool) -> str:
+    """Say what became of a run that goes on no more; nothing of one that does."""
     if now.outcome is not None:
-        note = f"It has ended. Type: otel-orchestrator report {name}"
-    elif is_gone:
-        note = f"Its program is gone: it was killed. Type: otel-orchestrator report {name}"
-    else:
-        note = "q ends this, not the run"
-    return draw(now, file.id, note, width=width, height=height)
+        return f"It has ended. Type: otel-orchestrator report {name}"
+    if is_gone:
+        return f"Its program is gone: it was killed. Type: otel-orchestrator report {name}"
+    return ""
 
 
 @contextlib.contextmanager
-def _keys() -> Iterator[Callable[[], bool]]:
+def _keys(*, is_read: bool) -> Iterator[Callable[[], bool]]:
     """Give a function that tells whether q was typed; the terminal is as before afterwards."""
     try:
         import select
@@ -146,7 +182,7 @@ def _keys() -> Iterator[Callable[[], bool]]:
     except ImportError:  # Windows: Ctrl-C ends it
         yield lambda: False
         return
-    if not sys.stdin.isatty():
+    if not is_read or not sys.stdin.isatty():
         yield lambda: False
         return
     terminal = sys.stdin.fileno()

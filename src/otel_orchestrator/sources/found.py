@@ -6,15 +6,15 @@ All are found by a word and read to the same `Run`s, so nothing after this knows
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import RunFileError
+from ..errors import RunFileError, SeveralRunsError
 from ..model import Run
 from .gathering import runs_in
-from .jaeger import DEFAULT_URL, Wanted, is_jaeger, runs_in_jaeger, wanted_in
+from .jaeger import DEFAULT_URL, PREFIX, Wanted, is_jaeger, runs_in_jaeger, wanted_in
 from .lines import BUFFERED, LONGEST, lines_of, told_in
 from .otlp import Told
 from .runfiles import RunFile, find_run, is_file, read_run
@@ -71,7 +71,10 @@ def read(source: Source, progress: Progress | None = None) -> tuple[Run, ...]:
         RunFileError: it cannot be read, or holds none.
     """
     if isinstance(source, RunFile):
-        return (read_run(source, progress),)
+        try:
+            return (read_run(source, progress),)
+        except SeveralRunsError:
+            source = Export(source.path, None)
     if isinstance(source, Wanted):
         return runs_in_jaeger(source, progress)
     runs = runs_in(_documents(source.path, progress))
@@ -92,11 +95,15 @@ def read_one(source: Source, progress: Progress | None = None) -> Run:
     runs = read(source, progress)
     if len(runs) == 1:
         return runs[0]
-    named = ", ".join(run.id for run in runs[-_NAMED_AT_MOST:])
-    example = runs[-1].id
-    word = f"jaeger:{example}" if isinstance(source, Wanted) else f"{source.path}{_OF}{example}"
-    raise RunFileError(
-        f"that is {len(runs)} runs: name one, such as {word}. The newest are {named}"
+    within = PREFIX if isinstance(source, Wanted) else f"{source.path}{_OF}"
+    raise name_one([run.id for run in runs], within)
+
+
+def name_one(ids: Sequence[str], within: str) -> RunFileError:
+    """Return the mistake of naming several runs, oldest first, where one is wanted."""
+    named = ", ".join(ids[-_NAMED_AT_MOST:])
+    return RunFileError(
+        f"that is {len(ids)} runs: name one, such as {within}{ids[-1]}. The newest are {named}"
     )
 
 

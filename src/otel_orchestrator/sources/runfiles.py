@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..alive import writer_of
-from ..errors import RunFileError
+from ..errors import NoRunsError, RunFileError, SeveralRunsError
 from ..model import Run
+from ..semconv import Attr
 from .gathering import Gathering
 from .lines import BUFFERED, LONGEST, lines_of, told_in
 from .printable import printable
@@ -42,7 +43,8 @@ def list_runs(folder: Path) -> list[RunFile]:
     """Return the run files of a folder, newest first.
 
     Raises:
-        RunFileError: there are none.
+        NoRunsError: there are none.
+        RunFileError: it cannot be read.
     """
     try:
         paths = [path for path in folder.iterdir() if path.suffix == _SUFFIX]
@@ -52,7 +54,7 @@ def list_runs(folder: Path) -> list[RunFile]:
     except OSError as error:
         raise RunFileError(f"{folder} cannot be read: {error.strerror}") from error
     if not found:
-        raise RunFileError(
+        raise NoRunsError(
             f"there are no runs yet in {_short(folder)}. Type: otel-orchestrator demo"
             " (or make demo), or call configure() in your program"
         )
@@ -118,6 +120,7 @@ def read_run(file: RunFile, progress: Callable[[int], None] | None = None) -> Ru
 
     Raises:
         RunFileError: it cannot be read, or holds no OTLP at all.
+        SeveralRunsError: it is several run files, one after the other.
     """
     told = _Lines()
     before = writer_of(file.path)
@@ -137,7 +140,17 @@ def read_run(file: RunFile, progress: Callable[[int], None] | None = None) -> Ru
     is_gone = before is not None and not before.is_alive and before == writer_of(file.path)
     # Of a full file, what looks open may have ended.
     gone_ns = before.seen_ns if before is not None and is_gone and not told.is_full else None
-    return told.gathered.run(file.id, gone_ns)
+    run = told.gathered.run(file.id, gone_ns)
+    if told.beginnings > 1:
+        ids = {span.text(Attr.RUN_ID) for span in run.spans} - {None}
+        if len(ids) > 1:
+            raise SeveralRunsError(f"{file.path} holds {len(ids)} runs")
+    return run
+
+
+def begins(header: Any) -> bool:
+    """Whether a header is that of a first line: a later one says why it is there."""
+    return isinstance(header, dict) and header.keys() <= {"version"}
 
 
 class _Lines:
@@ -145,6 +158,7 @@ class _Lines:
 
     def __init__(self) -> None:
         self.documents = 0
+        self.beginnings = 0
         self.is_full = False
         self.gathered = Gathering()
 
@@ -167,6 +181,7 @@ class _Lines:
     def _note_header(self, header: Any) -> None:
         if not isinstance(header, dict):
             return
+        self.beginnings += begins(header)
         if header.get("full"):
             self.is_full = True
             self.gathered.lose("the run file reached its size limit: later spans are missing")
