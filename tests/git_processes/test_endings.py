@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import otel_orchestrator as otel
 from otel_orchestrator import _guard
 from otel_orchestrator.instrumentors import git as hooks
-from otel_orchestrator.instrumentors.git import GitInstrumentor
+from otel_orchestrator.instrumentors.git import GitInstrumentor, protocols
 from otel_orchestrator.instrumentors.git import command as command_module
 from otel_orchestrator.instrumentors.git import process as process_module
 from otel_orchestrator.lifecycle import spans as our_spans
@@ -253,24 +253,53 @@ def read_and_close(command: list[str]) -> None:
         process.stdout.read()
 
 
+def read_complaints(command: list[str], stdout: int | None) -> None:
+    with subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        process.stderr.read()
+
+
+def read_complaints_while_another_reads(command: list[str]) -> None:
+    read, write = os.pipe()
+    read_complaints(command, write)
+    os.close(write)
+    os.close(read)
+
+
+@pytest.fixture
+def breaks_off(tmp_path: Path) -> str:
+    """A git that dies of a broken pipe."""
+    broken = tmp_path / "git"
+    broken.write_text("#!/bin/sh\nkill -PIPE $$\n")
+    broken.chmod(0o700)
+    return str(broken)
+
+
+@pytest.mark.parametrize("stdout", [subprocess.PIPE, subprocess.DEVNULL])
+def test_a_process_whose_complaints_nobody_wants_is_abandoned(
+    traced: InMemorySpanExporter, breaks_off: str, stdout: int
+) -> None:
+    read_complaints([breaks_off, "log"], stdout)
+    assert tree(traced.get_finished_spans()) == "git log [abandoned]"
+
+
 @pytest.mark.parametrize(
     ("name", "use"),
     [
         ("log", lambda command: subprocess.run(command, stdout=subprocess.PIPE)),
         ("log", lambda command: subprocess.run(command, capture_output=True)),
         ("log", lambda command: subprocess.run(command, stdout=subprocess.DEVNULL)),
+        ("log", lambda command: read_complaints(command, None)),
+        ("log", read_complaints_while_another_reads),
         ("push", read_and_close),
         ("remote update", read_and_close),
         ("(other)", read_and_close),
     ],
 )
 def test_a_broken_pipe_that_the_program_did_not_close_is_an_error(
-    traced: InMemorySpanExporter, tmp_path: Path, name: str, use: Callable[[list[str]], object]
+    traced: InMemorySpanExporter, breaks_off: str, name: str, use: Callable[[list[str]], object]
 ) -> None:
-    broken = tmp_path / "git"
-    broken.write_text("#!/bin/sh\nkill -PIPE $$\n")
-    broken.chmod(0o700)
-    use([str(broken), *name.split()])
+    use([breaks_off, *name.split()])
     assert tree(traced.get_finished_spans()) == f"git {name} [error]"
     assert ending(traced) == ("error", "SIGPIPE")
 
@@ -433,7 +462,7 @@ FAULTS: tuple[tuple[Any, str], ...] = (
     (process_module.GitProcess, "hold"),
     (process_module.GitProcess, "release"),
     (process_module.GitProcess, "wrote"),
-    (hooks, "_process_of"),
+    (protocols, "process_of"),
 )
 
 

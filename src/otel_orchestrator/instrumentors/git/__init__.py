@@ -15,7 +15,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Collection, Mapping
-from contextvars import ContextVar
 from typing import Any, Final
 
 from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
@@ -26,6 +25,7 @@ from ..._guard import guarded
 from ...lifecycle import spans
 from .._patching import Patch, Seam, patch_all, unpatch
 from .._providers import use_providers
+from . import protocols
 from .command import read_command
 from .process import GitProcess, end_held_ones
 from .trace2 import Trace2
@@ -37,22 +37,9 @@ _VARIABLE: Final = "OTEL_ORCHESTRATOR_GIT_TRACE2"
 _THRESHOLD_S: Final = 0.001
 
 # Positions of Popen's parameters, for callers that do not name them.
-_ARGS, _EXECUTABLE, _STDERR, _SHELL, _CWD, _ENV = 0, 2, 5, 8, 9, 10
-
-
-class _Start:
-    """A process that a loop is starting, from before it exists until its pipes are connected."""
-
-    __slots__ = ("process",)
-
-    def __init__(self, process: GitProcess | None = None) -> None:
-        self.process = process
-
+_ARGS, _EXECUTABLE, _STDOUT, _STDERR, _SHELL, _CWD, _ENV = 0, 2, 4, 5, 8, 9, 10
 
 _trace2: Trace2 | None = None
-
-# What the current asyncio task is starting. Popen's hook and the protocol's both find it here.
-_start: Final[ContextVar[_Start | None]] = ContextVar("otel-orchestrator-git", default=None)
 
 
 class GitInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base is untyped
@@ -111,11 +98,11 @@ def _seams() -> tuple[Seam, ...]:
         Seam(asyncio, "create_subprocess_shell", run_in_shell, in_a_loop),
         Seam(asyncio.subprocess, "create_subprocess_exec", run, in_a_loop),
         Seam(asyncio.subprocess, "create_subprocess_shell", run_in_shell, in_a_loop),
-        Seam(protocol, "__init__", _protocol_is_made, in_a_loop),
-        Seam(protocol, "connection_made", _pipes_are_connected, said),
-        Seam(protocol, "pipe_data_received", _pipe_carries, said),
-        Seam(protocol, "pipe_connection_lost", _pipe_is_closed, said),
-        Seam(protocol, "process_exited", _exits_without_popen, in_a_loop),
+        Seam(protocol, "__init__", protocols.protocol_is_made, in_a_loop),
+        Seam(protocol, "connection_made", protocols.pipes_are_connected, said),
+        Seam(protocol, "pipe_data_received", protocols.pipe_carries, said),
+        Seam(protocol, "pipe_connection_lost", protocols.pipe_is_closed, said),
+        Seam(protocol, "process_exited", protocols.exits_without_popen, in_a_loop),
     )
 
 
@@ -160,8 +147,12 @@ def _begin(
         )
         if command is None:
             return None
-        is_merged = given(_STDERR, "stderr") == subprocess.STDOUT
-        return GitProcess(command, is_merged=is_merged, trace2=_trace2)
+        return GitProcess(
+            command,
+            is_merged=given(_STDERR, "stderr") == subprocess.STDOUT,
+            is_handed_on=given(_STDOUT, "stdout") not in (subprocess.PIPE, subprocess.DEVNULL),
+            trace2=_trace2,
+        )
     return None
 
 
@@ -199,7 +190,7 @@ def _starts(original: Callable[..., None]) -> Callable[..., None]:
         self.__dict__[_OURS] = process
         with guarded("noting a process id"):
             process.started(self.pid)
-            if (starting := _start.get()) is not None and starting.process is None:
+            if (starting := protocols.starting_now.get()) is not None and starting.process is None:
                 process.hold()  # until its pipes are connected
                 starting.process = process
 
@@ -286,7 +277,9 @@ def _terminates(original: Callable[..., None]) -> Callable[..., None]:
         with guarded("noting an end"):
             # asyncio's processes have the protocol that knows them, a Popen knows itself.
             protocol = getattr(self, "_protocol", None)
-            process = self.__dict__.get(_OURS) if protocol is None else _process_of(protocol)
+            process = (
+                self.__dict__.get(_OURS) if protocol is None else protocols.process_of(protocol)
+            )
             if process is not None:
                 process.let_go(signal.SIGTERM)
         original(self)
@@ -297,7 +290,7 @@ def _terminates(original: Callable[..., None]) -> Callable[..., None]:
 def _starts_in_a_loop(shell: bool, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def create(*positional: Any, **named: Any) -> Any:
-        starting = _Start()
+        starting = protocols.Start()
         # asyncio's own loops start processes through Popen, which has a hook already.
         if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
             words = (positional[0] if shell and positional else positional,)
@@ -307,7 +300,7 @@ def _starts_in_a_loop(shell: bool, original: Callable[..., Any]) -> Callable[...
             with guarded("noting a pipe"):
                 starting.process.hold()
             _, named = _with_environment(starting.process, (), named)
-        _start.set(starting)
+        protocols.starting_now.set(starting)
         try:
             started = await original(*positional, **named)
             with guarded("noting a process id"):
@@ -321,76 +314,9 @@ def _starts_in_a_loop(shell: bool, original: Callable[..., Any]) -> Callable[...
             raise
         finally:
             # Not by token: a coroutine that is closed elsewhere cannot reset it.
-            _start.set(None)
+            protocols.starting_now.set(None)
             with guarded("ending a git span"):
                 if starting.process is not None:
                     starting.process.release()
 
     return create
-
-
-# The protocol between a loop and the streams of `asyncio.subprocess.Process`, of every loop. What
-# passes by is looked at and passed on; nothing is read that the program does not read itself.
-
-
-def _protocol_is_made(original: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(original)
-    def __init__(self: Any, *positional: Any, **named: Any) -> None:  # noqa: N807
-        original(self, *positional, **named)
-        if (starting := _start.get()) is not None:
-            self.__dict__[_OURS] = starting
-
-    return __init__
-
-
-def _pipes_are_connected(original: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(original)
-    def connection_made(self: Any, transport: Any) -> None:
-        original(self, transport)
-        with guarded("noting a pipe"):
-            if (process := _process_of(self)) is not None:
-                for stream in (self.stdout, self.stderr):
-                    if stream is not None:
-                        process.hold()
-
-    return connection_made
-
-
-def _pipe_carries(original: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(original)
-    def pipe_data_received(self: Any, fd: int, data: bytes) -> None:
-        with guarded("reading what git said"):
-            if (process := _process_of(self)) is not None:
-                process.wrote(fd, data)
-        original(self, fd, data)
-
-    return pipe_data_received
-
-
-def _pipe_is_closed(original: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(original)
-    def pipe_connection_lost(self: Any, fd: int, exc: Exception | None) -> None:
-        original(self, fd, exc)
-        with guarded("ending a git span"):
-            if fd != 0 and (process := _process_of(self)) is not None:
-                process.release()
-
-    return pipe_connection_lost
-
-
-def _exits_without_popen(original: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(original)
-    def process_exited(self: Any) -> None:
-        with guarded("ending a git span"):
-            if (process := _process_of(self)) is not None:
-                # With a Popen object, its return code was set before and this is too late.
-                process.started(self._transport.get_pid())
-                process.exited(self._transport.get_returncode())
-        original(self)
-
-    return process_exited
-
-
-def _process_of(protocol: Any) -> GitProcess | None:
-    starting = protocol.__dict__.get(_OURS)
-    return None if starting is None else starting.process

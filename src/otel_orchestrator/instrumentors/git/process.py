@@ -35,6 +35,7 @@ class GitProcess:
         "_command",
         "_exit",
         "_holders",
+        "_is_handed_on",
         "_is_merged",
         "_let_go",
         "_operation",
@@ -46,19 +47,26 @@ class GitProcess:
     )
 
     def __init__(
-        self, command: GitCommand, *, is_merged: bool = False, trace2: Trace2 | None = None
+        self,
+        command: GitCommand,
+        *,
+        is_merged: bool = False,
+        is_handed_on: bool = False,
+        trace2: Trace2 | None = None,
     ) -> None:
         """Start the span.
 
         Args:
             command: what it runs.
             is_merged: what it complains about stands in its output.
+            is_handed_on: its output goes to others than this program.
             trace2: where to ask for git's own events.
         """
         self._command = command
         # A fork copies this object, but the process is the parent's child.
         self._our_pid = os.getpid()
         self._is_merged = is_merged
+        self._is_handed_on = is_handed_on
         self._let_go: tuple[str, ...] = ()
         self._holders = 0
         self._exit: tuple[int | None, int] | None = None
@@ -132,9 +140,10 @@ class GitProcess:
 
     def closed(self) -> None:
         """Note that the program has closed a pipe that the process writes to."""
-        # Not if it is held, for then it is read to the end. Nor if it talks to others, too: where
-        # those break off, a program that has read everything has closed its pipes as well.
-        if self._holders <= 0 and not self._command.talks:
+        # Not if it is held, for then it is read to the end. Nor if it talks to others, too, or they
+        # get its output: where those break off, a program that has read everything has closed its
+        # pipes as well.
+        if self._holders <= 0 and not self._command.talks and not self._is_handed_on:
             self.let_go(signal.SIGPIPE)
 
     def end_late(self, code: int | None) -> None:
