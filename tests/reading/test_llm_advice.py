@@ -85,7 +85,8 @@ def test_prompts_are_counted_by_model_and_the_dearest_comes_first(made: Made) ->
     ]
     examples = made.advice()[0].examples
     note = "with 1 more that asks the same"
-    assert [(e.duration_ns / MS, e.note) for e in examples] == [(60, note), (20, note)]
+    told = [(e.duration_ns / MS, (e.about_ns or 0) / MS, e.note) for e in examples]
+    assert told == [(30, 60, note), (10, 20, note)]
 
 
 @pytest.mark.parametrize(
@@ -135,8 +136,9 @@ def test_calls_of_one_node_with_nothing_between_may_be_independent(made: Made) -
     made.call(70, 85, node, tokens=(90, 5))
     assert made.brief("sequential_calls") == [("node survey", 4, 75, 25)]
     [example] = made.advice()[0].examples
-    assert (example.span_name, example.duration_ns) == ("node survey", 25 * MS)
-    assert example.note == "at most, for 4 calls in a row"
+    assert (example.span_name, example.duration_ns) == ("node survey", 100 * MS)
+    assert example.about_ns == 25 * MS
+    assert example.note == "of it saved at most, for 4 calls in a row"
 
 
 def test_rows_of_all_nodes_of_a_name_are_one_piece_of_advice(made: Made) -> None:

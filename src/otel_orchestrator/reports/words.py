@@ -9,6 +9,7 @@ from .. import semconv
 from ..analysis.accounting.views import Accounting
 from ..analysis.advice import pieces as kinds
 from ..analysis.advice.pieces import Advice
+from ..analysis.examples import Example
 from ..analysis.study import Study
 from ..analysis.verdict.findings import CANNOT_BE_TOLD, Finding
 from ..analysis.verdict.judging import Bet, Verdict
@@ -137,6 +138,14 @@ def what_it_saves(one: Advice, study: Study) -> str:
     if one.kind == kinds.SEQUENTIAL_CALLS:
         return f"{told}. Nothing recorded says that one needs the answer of the one before."
     return f"{told}."
+
+
+def took(example: Example) -> str:
+    """Say how long the span of an example took, and what else it stands for."""
+    own, about_ns = duration(example.duration_ns), example.about_ns
+    if about_ns is None:
+        return f"{own} {example.note}".rstrip()
+    return f"{own}, {duration(about_ns)} {example.note}"
 
 
 def _of_the_wall(study: Study) -> str:

@@ -139,8 +139,13 @@ def _lock_contention(look: Look, by_name: _ByName) -> Iterator[Advice]:
         failed += locked
     for lock, spans in sorted(grouped(failed, lambda s: str(s.text(Attr.GIT_LOCK))).items()):
         lost_ns = sum(until_retried[s.span_id] for s in spans)
-        worst = look.worst((s, until_retried[s.span_id], "") for s in spans)
+        worst = look.worst((s, ns := until_retried[s.span_id], _told(look, s, ns)) for s in spans)
         yield Advice(LOCK_CONTENTION, lock, len(spans), look.total(spans), lost_ns, worst)
+
+
+def _told(look: Look, failed: Span, until_ns: int) -> str:
+    is_retried = until_ns != look.run.duration_of(failed)
+    return "until the same was tried again" if is_retried else ""
 
 
 def _until_next(look: Look, failed: Span, attempts: Sequence[Span]) -> int:

@@ -103,7 +103,7 @@ def _saved(look: Look, row: Sequence[Sequence[Span]]) -> int:
 
 
 def _told(row: Sequence[Sequence[Span]]) -> str:
-    return f"at most, for {sum(map(len, row))} calls in a row"
+    return f"of it saved at most, for {sum(map(len, row))} calls in a row"
 
 
 def _steps(look: Look, maker: Span, holds_calls: set[str]) -> list[Span]:

@@ -133,9 +133,14 @@ class Look:
         return self.worst((s, self.run.duration_of(s), "") for s in spans)
 
     def worst(self, found: Iterable[tuple[Span, int, str]]) -> tuple[Example, ...]:
-        """Point to spans, each with the time it stands for and a note: the most time first."""
+        """Point to spans, each with the time it stands for and what that is: most time first."""
         worst = nsmallest(_EXAMPLES, found, lambda f: (-f[1], f[0].start_ns, f[0].span_id))
-        return tuple(example(span, self._task_of(span), ns, note) for span, ns, note in worst)
+        return tuple(
+            example(
+                span, self._task_of(span), self.run.duration_of(span), note, ns if note else None
+            )
+            for span, ns, note in worst
+        )
 
     def _task_of(self, span: Span) -> str | None:
         ids = (above.text(Attr.TASK_ID) for above in self.above(span))

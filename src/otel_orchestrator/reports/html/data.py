@@ -103,8 +103,7 @@ def _example(example: Example, places: Places) -> dict[str, Any]:
         "span": places.of_id(example.span_id),
         "name": example.span_name,
         "task": example.task_id,
-        "took_s": example.duration_ns / 1e9,
-        "note": example.note,
+        "took": words.took(example),
     }
 
 

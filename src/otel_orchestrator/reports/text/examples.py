@@ -6,16 +6,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ...analysis.examples import Example
-from ..units import duration
+from ..words import took
 from .style import DIM, indented
 
 
 def worst(example: Example, jaeger_url: str) -> RenderableType:
     """Point to a span, with a link to its trace."""
     what = f"{example.span_name} {example.task_id or ''}".rstrip()
-    text = Text.assemble(
-        "worst: ", (what, "bold"), f" {duration(example.duration_ns)} {example.note}".rstrip()
-    )
+    text = Text.assemble("worst: ", (what, "bold"), f" {took(example)}")
     link = f"{jaeger_url}/trace/{example.trace_id}?uiFind={example.span_id}"
     text.append(f"  {link}", Text(link).style or DIM)
     text.stylize(f"link {link}")

@@ -17,7 +17,7 @@ const verdict = (() => {
 
   function example(one) {
     const name = [one.name, one.task].filter(Boolean).join(" ");
-    const text = `${name}, ${fmt.seconds(one.took_s)} ${one.note}`.trim();
+    const text = `${name}, ${one.took}`;
     return el("li", {}, one.span < 0 ? text : details.spanButton(one.span, text));
   }
 
