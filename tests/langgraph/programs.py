@@ -19,8 +19,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from otel_orchestrator import metrics
 
 from .driving import ainvoke, astream, invoke, stream
-from .test_scenarios import State, orchestrator
-from .test_waits import SEED, scheduler
+from .graphs import State, orchestrator
+from .plans import SEED, scheduler
 
 
 def fails_at_last() -> Any:

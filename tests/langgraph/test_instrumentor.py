@@ -22,7 +22,7 @@ from otel_orchestrator.semconv import Attr
 
 from ..trees import tree
 from .driving import ainvoke, in_user_span, invoke
-from .test_scenarios import State, orchestrator
+from .graphs import State, orchestrator
 
 
 def functions() -> dict[str, Any]:

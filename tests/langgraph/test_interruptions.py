@@ -21,7 +21,7 @@ from otel_orchestrator.semconv import Attr
 from ..trees import attributes_of
 from .driving import ainvoke, invoke
 from .injected import INJECTED_S, is_about, waits
-from .test_waits import BOTH, State, fan_out, run
+from .plans import BOTH, State, fan_out, run
 
 # As in `test_waits`: tried again where another program held the machine for too long.
 pytestmark = pytest.mark.flaky(reruns=2, only_rerun=["AssertionError"])

@@ -24,7 +24,7 @@ from otel_orchestrator import runs
 
 from ..trees import tree
 from .driving import ASYNC, SYNC, Drive, in_user_span
-from .test_scenarios import State
+from .graphs import State
 
 
 class _Answer(BaseHTTPRequestHandler):

@@ -44,8 +44,8 @@ from otel_orchestrator.semconv import Attr
 
 from ..llm_server import serving
 from .driving import ainvoke, invoke
+from .graphs import State, orchestrator
 from .programs import HAS_ERROR_HANDLERS, PROGRAMS
-from .test_scenarios import State, orchestrator
 
 
 class Asked(Sampler):

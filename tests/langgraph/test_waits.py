@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import operator
 import time
-from collections.abc import Callable
-from typing import Annotated, Any, TypedDict
+from typing import Any, TypedDict
 
 import pytest
-from langgraph.graph import END, START, StateGraph
-from langgraph.types import RetryPolicy, Send
+from langgraph.graph import START, StateGraph
+from langgraph.types import RetryPolicy
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_orchestrator import _guard
@@ -25,44 +22,11 @@ from otel_orchestrator.semconv import Attr, Metric
 from ..trees import attributes_of, tree
 from .driving import ainvoke, invoke
 from .injected import INJECTED_S, Injector, SlowSaver, is_about, total_s, waits, without_noise
+from .plans import BOTH, SECONDS, SEED, State, by_id, fan_out, planned, run, scheduler
 
 # Clocks are compared to 20 ms. When another program holds the machine for longer than that, it is
 # tried again, twice at most.
 pytestmark = pytest.mark.flaky(reruns=2, only_rerun=["AssertionError"])
-
-BOTH = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-
-
-class State(TypedDict, total=False):
-    out: Annotated[list[str], operator.add]
-    tasks: list[dict[str, Any]]
-
-
-def fan_out(work: Callable[[str], Any], *ids: str, is_async: bool, **options: Any) -> Any:
-    """A graph whose only superstep runs `work` for each id at once."""
-
-    def worker(state: Any) -> dict[str, Any]:
-        work(state["id"])
-        return {"out": [state["id"]]}
-
-    async def aworker(state: Any) -> dict[str, Any]:
-        await work(state["id"])
-        return {"out": [state["id"]]}
-
-    graph = StateGraph(State)
-    graph.add_node("worker", aworker if is_async else worker, **options)
-    graph.add_conditional_edges(
-        START, lambda _: [Send("worker", {"id": i}) for i in ids], ["worker"]
-    )
-    return graph.compile(name="fan")
-
-
-def run(graph: Any, *, is_async: bool, config: Any = None, **options: Any) -> Any:
-    return (ainvoke if is_async else invoke)(graph, {"out": []}, config, **options)
-
-
-def by_id(spans: Any, name: str) -> dict[str, ReadableSpan]:
-    return {str(attributes_of(s).get(Attr.TASK_ID)): s for s in spans if s.name == name}
 
 
 @BOTH
@@ -301,124 +265,6 @@ def test_waits_of_a_subgraph_are_below_its_node(
         "        invoke_workflow fan\n          loop\n            superstep\n"
         "              task worker\n                node worker\n                wait barrier"
     )
-
-
-def planned(*tasks: tuple[str, list[str]]) -> list[dict[str, Any]]:
-    return [{"id": i, "status": "planned", "depends_on": needs} for i, needs in tasks]
-
-
-def scheduler(work: Callable[[str], Any], *, is_async: bool, director_s: float = 0.0) -> Any:
-    """Director → Workers → Director: sends every task whose dependencies are done."""
-
-    def director(state: State) -> dict[str, Any]:
-        done = set(state["out"])
-        time.sleep(director_s if done else 0)
-        return {
-            "tasks": [
-                {**t, "status": "done" if t["id"] in done else "planned"} for t in state["tasks"]
-            ]
-        }
-
-    def route(state: State) -> Any:
-        done = {t["id"] for t in state["tasks"] if t["status"] == "done"}
-        ready = [
-            t for t in state["tasks"] if t["id"] not in done and done.issuperset(t["depends_on"])
-        ]
-        return [Send("worker", {"task": t}) for t in ready] or END
-
-    def worker(state: Any) -> dict[str, Any]:
-        work(state["task"]["id"])
-        return {"out": [state["task"]["id"]]}
-
-    async def aworker(state: Any) -> dict[str, Any]:
-        await work(state["task"]["id"])
-        return {"out": [state["task"]["id"]]}
-
-    graph = StateGraph(State)
-    graph.add_node("director", director)
-    graph.add_node("worker", aworker if is_async else worker)
-    graph.add_edge(START, "director")
-    graph.add_conditional_edges("director", route, ["worker", END])
-    graph.add_edge("worker", "director")
-    return graph.compile(name="orchestrator")
-
-
-SEED = planned(("A", []), ("B", []), ("C", []), ("D", ["A"]), ("E", ["A", "C"]), ("F", ["B"]))
-SECONDS = {"A": 0.03, "B": 0.6, "C": 0.03, "D": 0.05, "E": 0.05, "F": 0.05}
-
-
-@BOTH
-def test_the_seeds_picture_says_who_was_held_by_whom_and_for_how_long(
-    traced: InMemorySpanExporter, is_async: bool
-) -> None:
-    injector = Injector()
-
-    def work(name: str) -> Any:
-        return (injector.apause if is_async else injector.pause)(name, SECONDS[name])
-
-    graph = scheduler(work, is_async=is_async, director_s=0.2)
-    (ainvoke if is_async else invoke)(graph, {"out": [], "tasks": SEED}, {"max_concurrency": 3})
-    spans = traced.get_finished_spans()
-    held = {str(attributes_of(s)[Attr.TASK_ID]): s for s in waits(spans, "held")}
-    assert sorted(held) == ["D", "E"]
-    for name, dependency in (("D", "A"), ("E", "AC")):
-        since = max(injector.of(d)[1] for d in dependency)
-        is_about(held[name], (since, injector.of("B")[1]))
-        assert attributes_of(held[name])[Attr.WAIT_ON] == "B"
-    tasks = by_id(spans, "task worker")
-    for name, needs in (("D", "A"), ("E", "AC"), ("F", "B")):
-        told = attributes_of(tasks[name])
-        assert told[Attr.TASK_DEPENDS_ON] == tuple(needs)
-        done = max(injector.of(n)[1] for n in needs)
-        instants = [
-            (tasks[name].start_time or 0) / 1e9 - told[Attr.TASK_WAITED_CYCLE],
-            (tasks[name].start_time or 0) / 1e9
-            - told[Attr.TASK_WAITED_CYCLE]
-            - told[Attr.TASK_WAITED_HELD],
-        ]
-        assert abs(instants[0] - injector.of("B")[1] / 1e9) < 0.02, "the barrier"
-        assert abs(instants[1] - done / 1e9) < 0.02, "the end of the last dependency"
-        assert told[Attr.TASK_WAITED_CYCLE] > 0.2, "the Director came first"
-    for name in "ABC":
-        told = attributes_of(tasks[name])
-        assert told[Attr.TASK_WAITED_DEPENDENCY] == told[Attr.TASK_WAITED_HELD] == 0
-    ends = {name: tasks[name].end_time or 0 for name in "ABC"}
-    assert max(ends, key=lambda n: ends[n]) == "B", "the straggler's task ends last"
-
-
-@BOTH
-def test_a_subgraph_holds_nobody_and_is_not_in_the_queue(
-    traced: InMemorySpanExporter, is_async: bool
-) -> None:
-    injector = Injector()
-    changes: list[QueueChange] = []
-    pause = injector.apause if is_async else injector.pause
-    inner = fan_out(lambda name: pause(f"inner {name}", 0.05), "A", "x", is_async=is_async)
-
-    def work(name: str) -> Any:
-        if name != "A":
-            return pause(name, SECONDS[name] / 2)
-        return inner.ainvoke({"out": []}) if is_async else inner.invoke({"out": []})
-
-    unsubscribe = subscribe(changes.append)
-    try:
-        graph = scheduler(work, is_async=is_async)
-        (ainvoke if is_async else invoke)(graph, {"out": [], "tasks": SEED})
-    finally:
-        unsubscribe()
-    spans = traced.get_finished_spans()
-    outer = {s.context.span_id for s in spans if s.name == "superstep" and not is_inner(s, spans)}
-    assert {s.parent.span_id in outer for s in waits(spans, "held") if s.parent} == {True}
-    assert max(change.active for change in changes) == 3
-
-
-def is_inner(span: ReadableSpan, spans: Any) -> bool:
-    by_id = {s.context.span_id: s for s in spans}
-    while span.parent is not None:
-        span = by_id[span.parent.span_id]
-        if span.name == "invoke_workflow fan":
-            return True
-    return False
 
 
 @BOTH
