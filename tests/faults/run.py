@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .injection import install
 
 if TYPE_CHECKING:
-    from .programs import Group, Program
+    from .groups import Group, Program
 
 faults = install()
 
