@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from dataclasses import replace
 from math import log
 from typing import Any
@@ -18,7 +20,7 @@ from otel_orchestrator.analysis.comparing.rules import DECLARED
 from otel_orchestrator.analysis.comparing.structure import Structure
 from otel_orchestrator.analysis.summary import summarize
 from otel_orchestrator.model import Run, Span
-from otel_orchestrator.reports.compare.words import answer
+from otel_orchestrator.reports.compare.words import MINUS, answer, because
 from otel_orchestrator.semconv import Attr
 
 from ..reading.generated import trees
@@ -186,6 +188,49 @@ def test_the_cause_is_named_first(changed: Run, kind: str, category: str) -> Non
     assert (back.category, back.is_growth) == (category, False)
 
 
+def scattered(seed: int) -> Comparison:
+    """Runs of which nothing is steady, so that medians and differences often disagree."""
+    random_ = random.Random(seed)
+
+    def run() -> dict[str, Any]:
+        return {
+            "llm": [random_.expovariate(1) * 100 for _ in range(random_.randint(1, 3))],
+            "git": [random_.expovariate(1) * 100 for _ in range(random_.randint(1, 3))],
+            "lock": random_.expovariate(1) * 300,
+            "compute": random_.expovariate(1) * 50,
+        }
+
+    runs = random_.choice([1, 2, 3, 5])
+    return compared(*in_turns([run() for _ in range(runs)], [run() for _ in range(runs)]))
+
+
+def test_no_cause_says_the_opposite_of_its_numbers() -> None:
+    """Before and after are medians; whether it grew is said by the pairwise differences."""
+    kinds: set[tuple[str, bool]] = set()
+    unlike = 0
+    for seed in range(300):
+        found = scattered(seed)
+        unlike += sum(p.difference * (p.candidate - p.base) < 0 for p in found.waits)
+        for cause in causes_of(found):
+            kinds.add((cause.kind, cause.is_growth))
+            told = [(sum(p.base for p in cause.waits), sum(p.candidate for p in cause.waits))]
+            if cause.row is not None:
+                means, counts = (
+                    [(v.base_median or 0.0, v.candidate_median or 0.0)]
+                    for v in (cause.row.mean, cause.row.count)
+                )
+                told = {"slower": means, "more": counts}.get(cause.kind, means + counts)
+            if cause.row is not None or cause.waits:
+                assert all((a < b) if cause.is_growth else (a > b) for a, b in told), seed
+            assert not cause.wall_us or (cause.wall_us > 0) == cause.is_growth, seed
+            percents = re.findall(r"each (\S+) (\S+) → (\S+) (\S+) \((.)", because(cause))
+            for before, unit, after, its_unit, sign in percents:
+                if unit == its_unit and before != after:
+                    assert (float(after) > float(before)) == (sign != MINUS), seed
+    assert unlike > 10
+    assert len(kinds) == 8, "every kind of cause came up"
+
+
 def test_nothing_is_blamed_where_nothing_changed() -> None:
     base = [{"llm": [100 + n, 90]} for n in range(5)]
     assert causes_of(compared(*in_turns(base, base))) == ()
@@ -252,6 +297,34 @@ def test_runs_that_break_off_are_not_faster(factor: float, broken: str, after: s
     assert "Faster" not in answer(found)
     assert found.standing == ("regression" if after else "undecided")
     assert (found.exit_code(strict=False), found.exit_code(strict=True)) == (0, 3)
+
+
+def test_runs_that_still_go_on_are_not_said_to_have_failed() -> None:
+    runs: list[dict[str, Any]] = [{"llm": [100 + n]} for n in range(5)]
+    base, candidate = in_turns(runs, runs)
+    candidate[1] = replace(candidate[1], outcome="open")
+    found = compared(base, candidate)
+    told = "1 of 5 candidate runs have not ended, against 0 of 5 base runs"
+    assert answer(found) == f"Not like with like: {told}."
+    assert found.doubts.remarks == ("1 of 5 candidate runs have not ended",)
+    candidate[2] = replace(candidate[2], outcome="error")
+    found = compared(base, candidate)
+    told = "2 of 5 candidate runs did not end well, or have not ended, against 0 of 5 base runs"
+    assert answer(found) == f"Not like with like: {told}."
+
+
+def test_sides_of_different_services_are_judged_but_said_first() -> None:
+    runs: list[dict[str, Any]] = [{"llm": [100 + n]} for n in range(5)]
+    base, candidate = in_turns(runs, runs)
+    found = compared(base, [replace(d, service="other") for d in candidate])
+    told = "the base runs are of svc, the candidate runs of other"
+    assert answer(found) == f"Not like with like: {told}. Not slower."
+    assert found.exit_code(strict=True) == 0
+    mixed = [[group[0], *(replace(d, service="other") for d in group[1:])]
+             for group in (base, candidate)]  # fmt: skip
+    found = compared(*mixed)
+    assert answer(found) == "Not slower."
+    assert found.doubts.remarks == ("the runs are of different services: other, svc",)
 
 
 def test_sides_that_fail_alike_are_compared() -> None:

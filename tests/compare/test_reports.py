@@ -17,10 +17,10 @@ import pytest
 
 from otel_orchestrator.analysis.comparing.causes import causes_of
 from otel_orchestrator.analysis.comparing.comparison import Comparison, compare
-from otel_orchestrator.analysis.comparing.rules import DECLARED
+from otel_orchestrator.analysis.comparing.rules import DECLARED, parse_rule, rules_with
 from otel_orchestrator.reports.compare import json as json_report
 from otel_orchestrator.reports.compare import junit, markdown, text
-from otel_orchestrator.reports.compare.words import MINUS, answer, because, change
+from otel_orchestrator.reports.compare.words import MINUS, answer, because, change, verdict
 from otel_orchestrator.sources.baselines import read_baseline
 
 from .made import in_turns
@@ -102,11 +102,37 @@ def test_one_run_each_says_so_and_no_more() -> None:
     assert "●" not in told
 
 
+def told_of(verdicts_of: Comparison) -> dict[str, str]:
+    return {gate.rule.metric: verdict(gate) for gate in verdicts_of.gates}
+
+
+def test_a_limit_beyond_all_measure_is_said_as_it_is() -> None:
+    rules = rules_with([parse_rule("wall>1000000%")])
+    found = compare(*in_turns([{}] * 5, [{}] * 5), rules, trusted=False)
+    assert told_of(found)["wall"] == "no regression: +0.0 % at most, 10 001 times would count"
+
+
+def test_two_against_one() -> None:
+    base, candidate = in_turns([{}] * 2, [{}] * 2)
+    found = compare(base, candidate[:1], DECLARED, trusted=False)
+    assert answer(found).startswith("Not judged: 2 against 1 run is too few. For 3 metrics it")
+    found = compare(candidate[:1], base, DECLARED, trusted=False)
+    assert answer(found).startswith("Not judged: 1 against 2 runs are too few. For 3 metrics it")
+
+
+def test_paths_are_counted_alike() -> None:
+    names = [f"execute_tool t{n}" for n in range(30)]
+    base, candidate = in_turns([{"names": names}] * 5, [{"names": names[1:]}] * 5)
+    told = " ".join(text_of(compare(base, candidate, DECLARED, trusted=False)).split())
+    assert " of the 34 paths that all runs have; about 1 would be where nothing differs)" in told
+    assert "… and 20 more, of 35 paths" in told
+
+
 def test_undecided_says_what_would_have_been_found() -> None:
     noisy = [{"llm": [ms]} for ms in (100, 120, 140, 160, 180)]
     told = text_of(compare(*in_turns(noisy, noisy), DECLARED, trusted=False))
     assert "Undecided. Whether wall clock and mean LLM call got slower" in told
-    assert re.search(r"undecided: so many runs would have found \+\d", " ".join(told.split()))
+    assert re.search(r"undecided: 5 against 5 runs could have found \+\d", " ".join(told.split()))
 
 
 def test_advice_is_marked_as_such() -> None:

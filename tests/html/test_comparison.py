@@ -61,6 +61,7 @@ def test_it_says_what_the_text_says(show: Show) -> None:
     text = plain(page.locator("main").inner_text())
     for line in (*map(because, causes_of(told)), *sureness(told), *map(verdict, told.gates)):
         assert line in text
+    assert "Before and after are medians; change is the median of all pairwise differences" in text
 
 
 def test_every_run_is_a_dot_and_the_change_has_its_interval(show: Show) -> None:
@@ -126,7 +127,9 @@ def test_the_command_writes_a_page_beside_its_answer(tmp_path: Path) -> None:
     text = write_example(tmp_path / "a").read_text()
     other = f"{RUN_ID[:-1]}4"
     (tmp_path / "b").mkdir()
-    (tmp_path / "b" / f"{other}.jsonl").write_text(text.replace(RUN_ID, other))
+    (tmp_path / "b" / f"{other}.jsonl").write_text(
+        text.replace(RUN_ID, other).replace(f"{1:032x}", f"{2:032x}")
+    )
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         code = "from otel_orchestrator.cli import main; main()"

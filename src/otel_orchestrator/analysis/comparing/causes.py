@@ -16,6 +16,7 @@ from typing import Final
 from ... import semconv
 from .comparison import Comparison, Part, Row
 from .digest import NOT_WAITED_FOR, Digest
+from .gate import Gate
 from .measures import LLM_MEAN, WAITING, WALL
 
 SLOWER: Final = "slower"
@@ -73,7 +74,8 @@ def causes_of(comparison: Comparison) -> tuple[Cause, ...]:
     named = {cause.category for cause in causes}
     if LLM_MEAN in changed and semconv.LLM not in named:
         causes += _of_work(comparison, semconv.LLM, 0.0)
-    if WALL in changed or WAITING in changed:
+    wall, waiting = (_has_grown(comparison.gate(metric)) for metric in (WALL, WAITING))
+    if WAITING in changed or (WALL in changed and waiting == wall):
         waits = [c for c in _of_waiting(comparison) if c.category not in named]
         is_first = bool(causes) and _is_outweighed(causes[0], waits)
         causes = waits + causes if is_first else causes + waits
@@ -84,11 +86,11 @@ def causes_of(comparison: Comparison) -> tuple[Cause, ...]:
 
 def _on_the_wall(comparison: Comparison) -> Iterator[Cause]:
     gate = comparison.gate(WALL)
-    grew = gate.values.difference > 0
+    grew = _has_grown(gate)
     parts = [
         part
         for part in comparison.on_wall
-        if (part.difference > 0) == grew
+        if part.has_grown(grew)
         and abs(part.difference) > _WORTH_NAMING * abs(gate.values.difference)
     ]
     for part in parts[:_NAMED_AT_MOST]:
@@ -96,8 +98,9 @@ def _on_the_wall(comparison: Comparison) -> Iterator[Cause]:
         if state == semconv.WORKING:
             yield from _of_work(comparison, category, part.difference)
         elif category not in _FOLLOWS:
-            waits = tuple(p for p in comparison.waits if p.key == part.key)
-            yield _waiting(comparison, category, waits, part.difference, grew=grew)
+            waits = tuple(p for p in comparison.waits if p.key == part.key and p.has_grown(grew))
+            if waits:
+                yield _waiting(comparison, category, waits, part.difference, grew=grew)
 
 
 def _of_work(comparison: Comparison, category: str, wall_us: float) -> Iterator[Cause]:
@@ -108,10 +111,12 @@ def _of_work(comparison: Comparison, category: str, wall_us: float) -> Iterator[
         if wall_us:
             yield Cause(SLOWER, wall_us > 0, category, None, None, wall_us, (), (), False)
         return
-    grew = row.total.difference > 0
-    paths = [r for r in comparison.calls if r.key == key and (r.total.difference > 0) == grew]
+    grew, kind = row.grew, _kind_of(row)
+    if (wall_us and (wall_us > 0) != grew) or not _is_told_alike(row, kind):
+        return
+    paths = [r for r in comparison.calls if r.key == key and r.grew == grew]
     yield Cause(
-        kind=_kind_of(row),
+        kind=kind,
         is_growth=grew,
         category=category,
         row=row,
@@ -136,14 +141,26 @@ def _kind_of(row: Row) -> str:
     return SLOWER if means / total > _MOSTLY else BOTH
 
 
+def _is_told_alike(row: Row, kind: str) -> bool:
+    """Whether what the kind names went the same way by its medians as by its total."""
+    named = {MORE: (row.count,), SLOWER: (row.mean,), BOTH: (row.count, row.mean)}[kind]
+    return all((v.difference > 0) if row.grew else (v.difference < 0) for v in named)
+
+
+def _has_grown(gate: Gate) -> bool:
+    """Whether a metric that changed grew."""
+    assert gate.values.shift is not None
+    return gate.values.shift.estimate > 0
+
+
 def _of_waiting(comparison: Comparison) -> Iterator[Cause]:
-    difference = comparison.gate(WAITING).values.difference
-    grew = difference > 0
+    gate = comparison.gate(WAITING)
+    difference, grew = gate.values.difference, _has_grown(gate)
     waits = [
         part
         for part in comparison.waits
         if part.key[1] not in NOT_WAITED_FOR
-        and (part.difference > 0) == grew
+        and part.has_grown(grew)
         and abs(part.difference) > _WORTH_NAMING * abs(difference)
     ]
     at_barriers = tuple(p for p in waits if p.key[1] in AT_BARRIERS)
@@ -183,7 +200,8 @@ def _whom(comparison: Comparison, categories: set[str], *, grew: bool) -> tuple[
         for name in sorted(names)
     }
     longest = sorted(by_name, key=lambda name: -by_name[name])
-    return tuple(n for n in longest[:2] if by_name[n] > 0.3 * max(by_name.values()))
+    least = 0.3 * max([0.0, *by_name.values()])
+    return tuple(n for n in longest[:2] if by_name[n] > least)
 
 
 def _waited(digests: Sequence[Digest], categories: set[str], name: str) -> float:

@@ -71,6 +71,12 @@ class Row:
         """Whether its total, its count or its mean changed, as far as it alone can tell."""
         return any(v.shift is not None and v.shift.is_clear for v in (self.total, self.mean))
 
+    @property
+    def grew(self) -> bool:
+        """Whether its total is larger in the candidate."""
+        shift = self.total.shift
+        return (self.total.difference if shift is None else shift.estimate) > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -88,6 +94,15 @@ class Part:
     candidate: float
     difference: float
     is_clear: bool
+
+    def has_grown(self, grew: bool) -> bool:
+        """Whether it grew, or shrank if not `grew`, by its medians and by their difference alike.
+
+        They are not of one statistic: of values that scatter, one may grow and the other shrink.
+        """
+        return (self.difference > 0) == grew and (
+            self.candidate > self.base if grew else self.candidate < self.base
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,14 @@ class Values:
         """The difference of the two medians; what is not there counts as 0."""
         return (self.candidate_median or 0.0) - (self.base_median or 0.0)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the medians and the shift say the same: not one that it grew, one that it shrank.
+
+        The median of the differences is not the difference of the medians.
+        """
+        return self.shift is None or self.difference * self.shift.estimate >= 0
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:

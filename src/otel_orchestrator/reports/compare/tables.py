@@ -17,6 +17,13 @@ _CLEAR: Final = "●"
 _PATHS_AT_MOST: Final = 15
 _PARTS_AT_MOST: Final = 8
 _CHANGES_AT_MOST: Final = 12
+_STATISTICS: Final = (
+    "before and after are medians; change is the median of all pairwise differences"
+    " (Hodges-Lehmann)"
+)
+_DIFFERENCE: Final = (
+    "difference, too, is the median of all pairwise differences, not that of the medians"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ def tables(comparison: Comparison, paths: int = _PATHS_AT_MOST) -> tuple[Table, 
         _rows(
             "Paths",
             comparison.paths[:paths],
-            (lead_note(comparison), *_more(len(comparison.paths) - paths, "paths")),
+            (lead_note(comparison), *_more(paths, len(comparison.paths), "paths")),
         ),
         _structure(comparison),
     )
@@ -80,8 +87,8 @@ def _judged(gates: Sequence[Gate]) -> Table:
         )
         for gate in gates
     ]
-    columns = ("", "before", "after", "change", "from … to", "")
-    return Table("Judged", columns, "wnnnnw", tuple(rows))
+    columns = ("", "before", "after", "change", "from … to", "answer")
+    return Table("Judged", columns, "wnnnnw", tuple(rows), (_STATISTICS,))
 
 
 def _parts(title: str, parts: Sequence[Part], note: str) -> Table:
@@ -97,7 +104,7 @@ def _parts(title: str, parts: Sequence[Part], note: str) -> Table:
         for part in shown[:_PARTS_AT_MOST]
     ]
     columns = ("", "before", "after", "difference", "")
-    return Table(title, columns, "wnnnw", tuple(rows), (note,))
+    return Table(title, columns, "wnnnw", tuple(rows), (note, _DIFFERENCE))
 
 
 def _signed(us: float) -> str:
@@ -144,7 +151,7 @@ def _structure(comparison: Comparison) -> Table:
     )
     changes = [(kind, change) for kind, changes in kinds for change in changes]
     rows = [_structure_row(kind, change) for kind, change in changes[:_CHANGES_AT_MOST]]
-    notes = _more(len(changes) - _CHANGES_AT_MOST, "changes")
+    notes = _more(_CHANGES_AT_MOST, len(changes), "changes")
     return Table("Structure", ("", "path", "in a run"), "wwn", tuple(rows), tuple(notes))
 
 
@@ -154,5 +161,5 @@ def _structure_row(kind: str, change: PathChange) -> tuple[str, str, str]:
     return kind, path_name(change.path) + below, often
 
 
-def _more(hidden: int, what: str) -> Iterable[str]:
-    return (f"… and {hidden} more {what}",) if hidden > 0 else ()
+def _more(shown: int, there: int, what: str) -> Iterable[str]:
+    return (f"… and {there - shown} more, of {there} {what}",) if there > shown else ()

@@ -74,11 +74,14 @@ def _labels(labels: set[str]) -> str:
 
 def answer(comparison: Comparison) -> str:
     """Return the answer in one sentence."""
-    unlike = comparison.doubts.unlike_ends
-    if unlike is None:
-        return _of_like_runs(comparison)
-    told = f"Not like with like: {unlike}."
-    return f"{told} {_slower(comparison)}" if comparison.standing == REGRESSION else told
+    doubts = comparison.doubts
+    unlike = [one for one in (doubts.unlike_ends, doubts.unlike_services) if one is not None]
+    said = [f"Not like with like: {'; '.join(unlike)}."] if unlike else []
+    if doubts.unlike_ends is None:
+        said.append(_of_like_runs(comparison))
+    elif comparison.standing == REGRESSION:
+        said.append(_slower(comparison))
+    return " ".join(said)
 
 
 def _of_like_runs(comparison: Comparison) -> str:
@@ -90,7 +93,7 @@ def _of_like_runs(comparison: Comparison) -> str:
     if standing == TOO_FEW:
         needed = max(RUNS_AT_LEAST, values_needed(FALSE_ALARMS / len(comparison.gates)))
         return (
-            f"Not judged: {_against(comparison)} runs are too few. For"
+            f"Not judged: {_against(comparison)} {_are(comparison)} too few. For"
             f" {plural(len(comparison.gates), 'metric')} it takes {needed} against {needed}."
         )
     better = [_short(g) for g in comparison.gates if _is_better(g)]
@@ -108,7 +111,9 @@ def _slower(comparison: Comparison) -> str:
 
 def _but_undecided(comparison: Comparison) -> str:
     open_ = [g.measure.title for g in comparison.gates if g.standing == UNDECIDED]
-    return f" Whether {_listed(open_)} got slower, so many runs cannot tell." if open_ else ""
+    if not open_:
+        return ""
+    return f" Whether {_listed(open_)} got slower, {_against(comparison)} cannot tell."
 
 
 def _is_better(gate: Gate) -> bool:
@@ -130,23 +135,28 @@ def _listed(items: list[str]) -> str:
     return " and ".join((", ".join(items[:-1]), items[-1])) if len(items) > 1 else "".join(items)
 
 
-def _against(comparison: Comparison) -> str:
-    return f"{len(comparison.base)} against {len(comparison.candidate)}"
+def _against(compared: Comparison | Values) -> str:
+    return f"{len(compared.base)} against {plural(len(compared.candidate), 'run')}"
+
+
+def _are(comparison: Comparison) -> str:
+    return "is" if len(comparison.candidate) == 1 else "are"
 
 
 def verdict(gate: Gate) -> str:
     """Return what is said of one metric, with its reason."""
-    limit = change(gate.threshold)
+    limit = _growth(gate.threshold)
     if gate.standing == REGRESSION:
         return f"regression: more than {limit}, beyond chance"
     if gate.standing == NO_REGRESSION:
         assert gate.values.shift is not None
-        return f"no regression: {change(gate.values.shift.high)} at most, {limit} would count"
+        return f"no regression: {_growth(gate.values.shift.high)} at most, {limit} would count"
     if gate.standing == UNDECIDED and gate.smallest_found is None:
         return "undecided: some runs have none"
     if gate.standing == UNDECIDED:
         assert gate.smallest_found is not None
-        return f"undecided: so many runs would have found {change(gate.smallest_found)} or more"
+        found = _growth(gate.smallest_found)
+        return f"undecided: {_against(gate.values)} could have found {found} or more"
     return "no run has any" if gate.standing == NOT_MEASURED else "not judged: too few runs"
 
 
@@ -158,7 +168,7 @@ def because(cause: Cause) -> str:
     what, unit = _WORK.get(cause.category, (f"{cause.category} spans", "spans"))
     row, facts = cause.row, []
     if row is not None:
-        each = f"{both(row.mean)}{_in_per_cent(row.mean.shift)}"
+        each = f"{both(row.mean)}{_in_per_cent(row.mean)}"
         facts.append(f"{both(row.count)} {unit}, each {each}")
     if cause.wall_us:
         more = "more" if cause.wall_us > 0 else "less"
@@ -195,7 +205,7 @@ def sureness(comparison: Comparison) -> Iterator[str]:
     ]
     if judged:
         yield (
-            f"{_against(comparison)} runs. {share(judged[0].confidence)}"
+            f"{_against(comparison)}. {share(judged[0].confidence)}"
             " of such intervals hold the true change; where nothing differs, at most"
             f" {share(comparison.false_alarms)} of such comparisons say regression."
         )
@@ -210,6 +220,7 @@ def sureness(comparison: Comparison) -> Iterator[str]:
 
 def lead_note(comparison: Comparison) -> str:
     """Return how to take what is shown of every path."""
+    # Only of what every run has can be said how sure it is.
     rows = [r for r in comparison.paths if r.total.shift is not None and r.total.shift.confidence]
     if not rows:
         return "to read only: nothing here is told from chance"
@@ -217,8 +228,8 @@ def lead_note(comparison: Comparison) -> str:
     chance = len(rows) * 2 * rows[0].total.shift.error
     leads = sum(r.is_lead for r in rows)
     return (
-        f"leads to read, they decide nothing: ● is clear of chance taken alone ({leads} of"
-        f" {len(rows)} paths; about {chance:.0f} would be where nothing differs)"
+        f"leads to read, they decide nothing: ● is clear of chance taken alone ({leads} of the"
+        f" {len(rows)} paths that all runs have; about {chance:.0f} would be where nothing differs)"
     )
 
 
@@ -230,6 +241,12 @@ def change(logarithm: float) -> str:
     if ratio < -0.9999:
         return "to nothing"
     return f"{ratio * 100:+.1f} %".replace("-", MINUS)
+
+
+def _growth(logarithm: float) -> str:
+    """Return a change that is no measured one, such as a limit: it is never from nothing."""
+    ratio = expm1(logarithm)
+    return change(logarithm) if ratio < _FROM_NOTHING else f"{count(round(ratio + 1))} times"
 
 
 def span_of(shift: Shift) -> str:
@@ -261,8 +278,10 @@ def both(values: Values) -> str:
     return f"{told(values.base_median, values)} → {told(values.candidate_median, values)}"
 
 
-def _in_per_cent(shift: Shift | None) -> str:
-    return "" if shift is None else f" ({change(shift.estimate)})"
+def _in_per_cent(values: Values) -> str:
+    if values.shift is None or not values.is_plain:
+        return ""
+    return f" ({change(values.shift.estimate)})"
 
 
 def row_name(key: tuple[str, str], path: tuple[str, ...] | None) -> str:

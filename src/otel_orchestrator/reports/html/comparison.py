@@ -41,7 +41,7 @@ def render(comparison: Comparison, *, jaeger_url: str) -> str:
 def document(comparison: Comparison, jaeger_url: str) -> dict[str, Any]:
     """Return everything that the page knows; changes as shares: 0.1 is +10 %."""
     # What is judged is drawn.
-    _, *others = tables(comparison, paths=_PATHS_AT_MOST)
+    judged, *others = tables(comparison, paths=_PATHS_AT_MOST)
     return {
         "format": _FORMAT,
         "title": words.title(comparison),
@@ -50,6 +50,7 @@ def document(comparison: Comparison, jaeger_url: str) -> dict[str, Any]:
         "causes": [words.because(cause) for cause in causes_of(comparison)],
         "sureness": list(words.sureness(comparison)),
         "judged": [_gate(gate) for gate in comparison.gates],
+        "judged_notes": judged.notes,
         "tables": [_table(table) for table in others],
         "groups": [
             {"name": name, "runs": [_run(digest) for digest in group]}

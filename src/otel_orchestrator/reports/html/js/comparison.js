@@ -90,7 +90,8 @@ const comparison = (() => {
     const column = (first) => el("div", { class: "column" }, ...[...narrow, runs()].filter((_, n) => n % 2 === first));
     document.getElementById("main").append(...[
       el("div", { class: "top" },
-        dom.section("judged", "Judged", ...data.judged.map(judged), el("p", { class: "note" }, "Each dot is a run. Bar: from … to; dot: the change; thin line: none; dashed: from there on it counts.")),
+        dom.section("judged", "Judged", ...data.judged.map(judged), el("p", { class: "note" }, "Each dot is a run. Bar: from … to; dot: the change; thin line: none; dashed: from there on it counts."),
+          ...data.judged_notes.map((text) => el("p", { class: "note" }, `${text[0].toUpperCase()}${text.slice(1)}.`))),
         el("div", { class: "column" },
           data.causes.length ? dom.section("why", "Why", list(data.causes, "ol")) : null,
           dom.section("how-sure", "How sure", list(data.sureness)),
