@@ -17,6 +17,12 @@ from .units import count, duration, plural, share
 
 NOTHING_TO_DO: Final = "Nothing was seen that would save 1 % of the wall"
 
+BETS: Final = (
+    "What people bet on before anything was measured, as shares of slot time (slots x wall). All"
+    " calls and all git count here, those of Director and Strategist too"
+)
+"""What the table of bets is about, which is not what the findings above it measure."""
+
 _SUSPECTS: Final = {
     "llm": "LLM calls of workers",
     "git": "git",
@@ -91,6 +97,13 @@ def bets(told: Verdict) -> Iterator[tuple[str, Bet | None]]:
     for bet in told.bets:
         is_unknown = bet.key in unknown or (bet.key == "rest" and unknown)
         yield _BETS.get(bet.key, bet.key), None if is_unknown else bet
+
+
+def came_of(bet: Bet | None) -> str:
+    """Say what came of a bet."""
+    if bet is None:
+        return "cannot be told"
+    return "as expected" if bet.holds else "less" if bet.measured < bet.low else "more"
 
 
 def rule(told: Verdict) -> str:

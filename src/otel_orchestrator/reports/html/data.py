@@ -92,9 +92,10 @@ def _verdict(study: Study, places: Places) -> dict[str, Any]:
             for finding in told.findings
         ],
         "bets": [
-            {"on": on, **({} if bet is None else {**asdict(bet), "holds": bet.holds})}
+            {"on": on, "came_out": words.came_of(bet), **({} if bet is None else asdict(bet))}
             for on, bet in words.bets(told)
         ],
+        "bets_are": words.BETS,
     }
 
 

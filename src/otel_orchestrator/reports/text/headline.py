@@ -13,6 +13,8 @@ from ...analysis.summary import Summary
 from ..units import count, duration, plural
 from .style import BAD, DIM
 
+_STORE: Final = "docker compose up -d && export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317"
+_THEN: Final = "a Collector and Jaeger: run again, and look at http://localhost:16686"
 _BESIDE: Final = 14
 """Columns that what a command is for needs beside it, at least."""
 
@@ -53,15 +55,17 @@ def next_steps(run: str, options: str, width: int) -> RenderableType:
         (f"{report} --explain", "how each number is made"),
         (f"{report} --format json", "for programs"),
         (f"otel-orchestrator runs{options}", "all runs"),
-        ("docker compose up -d", "a Collector and Jaeger; then run again with"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317", "http://localhost:16686"),
     )
     if max(len(command) for command, _ in rows) + _BESIDE > width:
-        lines = (f"  {command}   # {what}" for command, what in rows)
-        return Group(*(Text(line, DIM, no_wrap=True, overflow="ignore") for line in lines))
+        lines = [f"  {command}   # {what}" for command, what in rows]
+        return _whole(*lines, f"  {_STORE}   # {_THEN}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style=DIM, no_wrap=True)
     table.add_column(style=DIM)
     for command, what in rows:
         table.add_row(f"  {command}", what)
-    return table
+    return Group(table, _whole(f"  {_STORE}", f"      {_THEN}"))
+
+
+def _whole(*lines: str) -> RenderableType:
+    return Group(*(Text(line, DIM, no_wrap=True, overflow="ignore") for line in lines))

@@ -48,15 +48,14 @@ def _title(finding: Finding) -> RenderableType:
 
 
 def _bets(told: Verdict) -> RenderableType:
-    table = plain_table("", "of slot time", "expected", "measured", "", numbers=2)
+    table = plain_table("", "on", "expected", "measured", "came out", numbers=3)
+    table.columns[-1].justify = "left"
     for name, bet in words.bets(told):
-        if bet is None:
-            table.add_row("", name, "", "?", Text("cannot be told", DIM))
-            continue
-        range_ = f"{bet.low * 100:.0f} to {bet.high * 100:.0f} %"
-        holds = ("as expected", DIM) if bet.holds else ("otherwise", "dark_orange")
-        table.add_row("", name, range_, share(bet.measured), Text(*holds))
-    return table
+        range_ = "" if bet is None else f"{bet.low * 100:.0f} to {bet.high * 100:.0f} %"
+        measured = "?" if bet is None else share(bet.measured)
+        style = DIM if bet is None or bet.holds else "dark_orange"
+        table.add_row("", name, range_, measured, Text(words.came_of(bet), style))
+    return Group(note(f"{words.BETS}:"), table)
 
 
 def what_if(estimates: WhatIf) -> RenderableType:

@@ -41,12 +41,13 @@ const verdict = (() => {
 
   function bets() {
     const rows = told.bets.map((bet) => {
-      if (bet.measured === undefined) return [bet.on, "", "?", "cannot be told"];
+      if (bet.measured === undefined) return [bet.on, "", "?", bet.came_out];
       const range = `${Math.round(bet.low * 100)} to ${Math.round(bet.high * 100)} %`;
-      return [bet.on, range, fmt.share(bet.measured), bet.holds ? "as expected" : "otherwise"];
+      return [bet.on, range, fmt.share(bet.measured), bet.came_out];
     });
     return el("details", {}, el("summary", {}, "What was expected of slot time"),
-      dom.table("What was expected of slot time", ["of slot time", ["expected", "number"], ["measured", "number"], ""], rows),
+      el("p", { class: "note" }, `${told.bets_are}.`),
+      dom.table("What was expected of slot time", ["on", ["expected", "number"], ["measured", "number"], "came out"], rows),
       el("p", { class: "note" }, told.rule));
   }
 
