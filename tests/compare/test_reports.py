@@ -20,6 +20,7 @@ from otel_orchestrator.analysis.comparing.comparison import Comparison, compare
 from otel_orchestrator.analysis.comparing.rules import DECLARED, parse_rule, rules_with
 from otel_orchestrator.reports.compare import json as json_report
 from otel_orchestrator.reports.compare import junit, markdown, text
+from otel_orchestrator.reports.compare.tables import tables
 from otel_orchestrator.reports.compare.words import MINUS, answer, because, change, verdict
 from otel_orchestrator.sources.baselines import read_baseline
 
@@ -78,6 +79,22 @@ def test_the_whole_text() -> None:
 
 def test_the_whole_markdown() -> None:
     check_golden("straggler.md", markdown.render(demo("straggler"), JAEGER))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+@pytest.mark.parametrize("slowed", ["llm", "git", "straggler"])
+def test_no_number_is_cut_whatever_the_width(slowed: str, width: int) -> None:
+    found = demo(slowed)
+    said = text_of(found, width=width)
+    for table in tables(found):
+        _, _, rest = said.partition(f"\n{table.title}\n")
+        header, *lines = rest.partition("\n\n")[0].splitlines()
+        shown = "\n".join(lines)
+        for number, column in enumerate(table.columns):
+            if column not in header:
+                assert "no room for: " in shown
+            elif number and table.align[number] == "n":
+                assert all(row[number] in shown for row in table.rows)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])

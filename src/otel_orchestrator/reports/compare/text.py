@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -16,6 +17,9 @@ from .links import links
 from .tables import Table, tables
 from .words import answer, because, sureness, title
 
+_NAME: Final = 20
+_WORDS: Final = 14
+"""Columns that names, and other words, need at least to be read where they are wrapped."""
 _STYLES = {REGRESSION: "bold dark_orange", NO_REGRESSION: "green"}
 
 
@@ -39,11 +43,11 @@ def render(comparison: Comparison, *, width: int, colour: bool, jaeger_url: str)
         legacy_windows=False,
     )
     with console.capture() as captured:
-        console.print(Group(*_parts(comparison, jaeger_url)))
+        console.print(Group(*_parts(comparison, jaeger_url, console.width)))
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
-def _parts(comparison: Comparison, jaeger_url: str) -> Iterator[RenderableType]:
+def _parts(comparison: Comparison, jaeger_url: str, width: int) -> Iterator[RenderableType]:
     yield Text(title(comparison), DIM)
     yield Text(answer(comparison), _STYLES.get(comparison.standing, "bold"))
     causes = causes_of(comparison)
@@ -52,7 +56,7 @@ def _parts(comparison: Comparison, jaeger_url: str) -> Iterator[RenderableType]:
         yield from (_item(because(cause)) for cause in causes)
     yield section("How sure")
     yield from (_item(line) for line in sureness(comparison))
-    for table in tables(comparison):
+    for table in (_fitting(each, width) for each in tables(comparison)):
         yield section(table.title)
         yield _laid_out(table)
         yield from (note(line) for line in table.notes)
@@ -66,6 +70,36 @@ def _item(text: str) -> RenderableType:
     return Padding(Text(text), (0, 0, 0, 2))
 
 
+def _fitting(table: Table, width: int) -> Table:
+    """Leave out columns of numbers, the last first, until none has to be cut: a number that is cut
+    is another number."""
+    kept = list(range(len(table.columns)))
+    gone: list[str] = []
+    while sum(_room(table, n) + 1 for n in kept) > width + 1:
+        numbers = [n for n in kept[1:] if table.align[n] == "n"]
+        if len(numbers) < 2:
+            break
+        kept.remove(numbers[-1])
+        gone.insert(0, table.columns[numbers[-1]])
+    if not gone:
+        return table
+    return Table(
+        table.title,
+        tuple(table.columns[n] for n in kept),
+        "".join(table.align[n] for n in kept),
+        tuple(tuple(row[n] for n in kept) for row in table.rows),
+        (*table.notes, f"no room for: {', '.join(gone)}. A wider terminal shows it"),
+    )
+
+
+def _room(table: Table, column: int) -> int:
+    """Return how wide a column has to be, at least: words may be wrapped, numbers may not."""
+    longest = max(map(len, [table.columns[column], *(row[column] for row in table.rows)]))
+    if column == 0:
+        return min(_NAME, longest + 2)
+    return longest if table.align[column] == "n" else min(_WORDS, longest)
+
+
 def _laid_out(table: Table) -> RenderableType:
     laid_out = plain_table(*table.columns)
     laid_out.padding = (0, 1, 0, 0)
@@ -74,7 +108,7 @@ def _laid_out(table: Table) -> RenderableType:
         column.justify = "right" if is_number else "left"
         column.no_wrap = is_number
     # Names of categories and metrics are short, those of paths may be long.
-    laid_out.columns[0].min_width = min(20, max(len(row[0]) for row in table.rows) + 2)
+    laid_out.columns[0].min_width = _room(table, 0)
     for row in table.rows:
-        laid_out.add_row(*(f"  {cell}" if n == 0 else cell for n, cell in enumerate(row)))
+        laid_out.add_row(_item(row[0]), *row[1:])
     return laid_out
