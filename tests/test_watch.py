@@ -53,6 +53,8 @@ class Terminal:
             stderr=slave,
             env={**clean, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder), "TERM": "xterm"},
             start_new_session=True,
+            # Whoever runs the tests in the background of a shell ignores it, and so would this.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def _size(self, columns: int, lines: int) -> None:
