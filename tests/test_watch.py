@@ -54,7 +54,7 @@ class Terminal:
             env={**clean, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder), "TERM": "xterm"},
             start_new_session=True,
             # Whoever runs the tests in the background of a shell ignores it, and so would this.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def _size(self, columns: int, lines: int) -> None:
