@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_orchestrator.analysis.canonical import in_microseconds
 from otel_orchestrator.analysis.tree import forest_of
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.sources.runfiles import find_run, read_run
@@ -38,7 +39,7 @@ def run_demo(folder: Path, endpoint: str, protocol: str) -> Run:
 def canonical(spans: list[Span]) -> list[str]:
     """Draw a trace as text: tree, microseconds, attributes."""
     lines = []
-    for span, depth in forest_of(spans).walk():
+    for span, depth in forest_of(in_microseconds(Run("", tuple(spans))).spans).walk():
         attributes = sorted((k, v) for k, v in span.attributes.items())
         end_ns = span.end_ns or 0
         times = f"{span.start_ns // 1000}-{end_ns // 1000}"
