@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socketserver
 import subprocess
 import sys
@@ -80,6 +81,9 @@ def test_what_the_encoding_has_no_sign_for_is_replaced(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (("report", "2026"), "as of 20261125-060000-abc123, 20261124-060000-abc123"),
+        (("report", "--output", "-"), "- is no name of a file: without --output it is printed"),
+        (("report", "inner"), "inner is a folder. Type: --dir inner"),
         (("report", LONG), f"there is no run {LONG} in"),
         (("report", f"{LONG}#run"), f"there is no run {LONG}#run in"),
         (("report", f"./{LONG}"), f"there is no file ./{LONG}"),
@@ -99,10 +103,38 @@ def test_what_makes_no_sense_is_told_in_one_line(
 ) -> None:
     (folder / "script").write_text("echo hello\n")
     (folder / "script").chmod(0o755)
+    (folder / "inner").mkdir()
+    (run,) = folder.glob("*.jsonl")
+    run.with_name("20261125-060000-abc123.jsonl").write_bytes(run.read_bytes())
     done = cli(folder, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert line in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (100, "run what label outcome started wall tasks spans"),
+        (70, "run label outcome started wall"),
+        (45, "run outcome wall"),
+    ],
+)
+def test_a_list_of_runs_has_the_columns_that_there_is_room_for(
+    folder: Path, width: int, columns: str
+) -> None:
+    ours, theirs = os.openpty()
+    cli(
+        folder, "runs", stdout=theirs, env={"COLUMNS": str(width), "TERM": "xterm", "NO_COLOR": "1"}
+    )
+    os.close(theirs)
+    written = re.sub(r"\x1b\[[0-9;]*m", "", os.read(ours, 65536).decode())
+    header, *rows = written.splitlines()
+    os.close(ours)
+    assert header.split() == columns.split()
+    assert all(len(row.rstrip()) <= width for row in rows)
+    assert rows[0].startswith(f"{RUN_ID}  ")
 
 
 class Greeting(socketserver.BaseRequestHandler):

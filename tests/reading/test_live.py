@@ -124,11 +124,11 @@ def test_rates_are_of_the_last_minute_and_the_rest_is_forgotten() -> None:
         live.add([ended(call, i + 0.5, gen_ai__usage__output_tokens=7)], [])
         live.add([ended(span(f"g{i}", "git commit", i, "r"), i + 0.1)], [])
     now = live.now(1000 * S)
-    assert (now.llm_a_minute, now.tokens_a_minute, now.git_a_minute) == (60, 420, 60)
+    assert (now.llm_last_minute, now.tokens_last_minute, now.git_last_minute) == (60, 420, 60)
     assert now.llm_median_ns == S // 2
     assert now.spans == 2000
     later = live.now(1000 * S + MINUTE_NS)
-    assert (later.llm_a_minute, later.git_a_minute, later.llm_in_flight) == (0, 0, 0)
+    assert (later.llm_last_minute, later.git_last_minute, later.llm_in_flight) == (0, 0, 0)
 
 
 def test_the_queue_is_put_together_from_its_points_and_the_end_is_seen() -> None:

@@ -126,9 +126,9 @@ def test_shares_of_the_seeds_picture() -> None:
     assert blocking.measure == pytest.approx(570 / (3 * 690))
     assert blocking.share_of_slots == pytest.approx(570 / (3 * 730))
     assert blocking.share_of_wall == pytest.approx(90 / 730)
-    assert [(e.span_name, e.task_id, e.duration_ns, e.note) for e in blocking.examples] == [
-        ("task worker", "B", 570 * MS, "holds D")
-    ]
+    assert [
+        (e.span_name, e.task_id, e.duration_ns, e.note, e.about_ns) for e in blocking.examples
+    ] == [("task worker", "B", 600 * MS, "that D waited for it", 570 * MS)]
     assert found.superstep_share == pytest.approx(570 / 2190)
     assert found.is_continuous_worth_it is False
     cycle = found.of("cycle")

@@ -65,7 +65,7 @@ class Now:
         doing: what each task does, those that work first, then the longest.
         queue: how the task queue changed, oldest first.
         llm_in_flight: LLM calls that are open.
-        llm_a_minute, tokens_a_minute, git_a_minute: ended in the last minute.
+        llm_last_minute, tokens_last_minute, git_last_minute: ended in the last minute.
         llm_median_ns: of the last LLM calls; None before the first.
         tasks_done, errors: how many spans of tasks ended, and how many failed, without those that
             only passed an error on.
@@ -82,9 +82,9 @@ class Now:
     doing: tuple[Doing, ...]
     queue: tuple[Queue, ...]
     llm_in_flight: int
-    llm_a_minute: int
-    tokens_a_minute: int
-    git_a_minute: int
+    llm_last_minute: int
+    tokens_last_minute: int
+    git_last_minute: int
     llm_median_ns: int | None
     tasks_done: int
     errors: int
@@ -172,9 +172,9 @@ class Live:
             doing=tuple(sorted(self._doing(), key=_working_first)),
             queue=tuple(self._queue),
             llm_in_flight=sum(1 for s in self._open.values() if s.operation == semconv.CHAT),
-            llm_a_minute=len(self._llm),
-            tokens_a_minute=sum(tokens for _, tokens in self._llm),
-            git_a_minute=len(self._git),
+            llm_last_minute=len(self._llm),
+            tokens_last_minute=sum(tokens for _, tokens in self._llm),
+            git_last_minute=len(self._git),
             llm_median_ns=latencies[len(latencies) // 2] if latencies else None,
             tasks_done=self._tasks_done,
             errors=self._errors,

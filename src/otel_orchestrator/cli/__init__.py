@@ -100,7 +100,7 @@ def main() -> None:
         if os.environ.get("OTEL_ORCHESTRATOR_DEBUG"):
             raise
         drop(sys.stdout)
-        _fail(str(error), _TROUBLE)
+        _fail(error.strerror or str(error), _TROUBLE)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -23,6 +23,7 @@ from ..run_folder import folder_from_environment
 from ..sources.baselines import encode
 from ..sources.groups import digests_of, find_group
 from .files import check_free, say, write_whole
+from .naming import dir_option
 from .progress import progress_over
 
 _PIPED_WIDTH: Final = 100
@@ -109,7 +110,7 @@ def _spread(words: Iterable[str], with_value: Container[str]) -> Iterator[str]:
     "--save-baseline", type=click.Path(path_type=Path), help="Keep what BASE came to in a file."
 )
 @click.option("--force", is_flag=True, help="Overwrite files.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the run files are.")
+@dir_option
 @click.option(
     "--jaeger-url",
     default="http://localhost:16686",

@@ -19,6 +19,8 @@ def check_free(path: Path, *, force: bool) -> None:
     Raises:
         OrchestratorError: it is there already, it is a folder, or nothing can have that name.
     """
+    if str(path) == "-":
+        raise OrchestratorError("- is no name of a file: without --output it is printed")
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:  # such as a name that is too long

@@ -1,11 +1,21 @@
-"""How a run is named again on the command line, in what to type next."""
+"""How runs are named on the command line, and named again in what to type next."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
+import click
+
 from ..sources.printable import printable
+
+dir_option = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Where the run files are. Default: OTEL_ORCHESTRATOR_RUN_DIR, else .otel-orchestrator/runs"
+    " in the working directory.",
+)
 
 
 def named(word: str | None, run_id: str, **options: str | Path | None) -> str:

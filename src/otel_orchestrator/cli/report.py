@@ -25,7 +25,7 @@ from ..sources.jaeger import Wanted, is_jaeger
 from ..sources.runfiles import RunFile
 from ..sources.uncollected import uncollected
 from .files import check_free, write_whole
-from .naming import named, options_of
+from .naming import dir_option, named, options_of
 from .progress import analysing, progress_of
 
 _PIPED_WIDTH: Final = 100
@@ -50,7 +50,7 @@ _HINTS: Final = {
     envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
     help="Where traces are, and links to them lead.",
 )
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the run files are.")
+@dir_option
 @click.option("--output", type=click.Path(path_type=Path), help="Write to a file.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @uncollected()

@@ -7,7 +7,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,11 +17,12 @@ from ..reports.units import duration
 from ..run_folder import folder_from_environment
 from ..sources.found import read
 from ..sources.runfiles import RunFile, list_runs
+from .naming import dir_option
 
 
 @click.command()
 @click.option("--format", "shape", type=click.Choice(["text", "json"]), default="text")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the run files are.")
+@dir_option
 @click.option("--last", type=click.IntRange(min=1), default=20, help="How many, newest first.")
 def command(shape: str, folder: Path | None, last: int) -> None:
     """List the runs on this machine, newest first."""
@@ -57,31 +58,53 @@ def _facts(summary: Summary) -> dict[str, Any]:
     }
 
 
+# What stands in the table, in this order; where there is no room for all, the least of them go.
+_COLUMNS: Final = ("run", "what", "label", "outcome", "started", "wall", "tasks", "spans")
+_LEAST_FIRST: Final = ("spans", "what", "tasks", "started", "label")
+_NUMBERS: Final = ("wall", "tasks", "spans")
+_PIPED_WIDTH: Final = 140
+_GAP: Final = 2
+
+
 def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bright_black")
-    table.add_column("run", no_wrap=True)
-    for name in ("what", "label", "outcome", "started"):
-        table.add_column(name)
-    for name in ("wall", "tasks", "spans"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        if "problem" in row:
-            table.add_row(row["id"], "cannot be read", "", "", "", "", "", "")
-            continue
-        table.add_row(
-            row["id"],
-            row["name"],
-            row["label"] or "",
-            row["outcome"],
-            row["started"].replace("T", " ").removesuffix("+00:00"),
-            duration(row["wall_s"] * 1e9),
-            str(row["tasks"]),
-            str(row["spans"]),
-        )
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    width = None if sys.stdout.isatty() else 140
+    is_terminal = sys.stdout.isatty()
+    colour = is_terminal and not os.environ.get("NO_COLOR")
+    width = None if is_terminal else _PIPED_WIDTH
     console = Console(no_color=not colour, highlight=False, markup=False, emoji=False, width=width)
+    told = [_told(row) for row in rows]
+    shown = _fitting(told, console.width)
+    table = Table(box=None, pad_edge=False, header_style="bright_black")
+    for name in shown:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
+    for row in told:
+        table.add_row(*(row[name] for name in shown))
     console.print(table)
+
+
+def _fitting(rows: list[dict[str, str]], width: int) -> list[str]:
+    """Return the columns that there is room for."""
+    shown = list(_COLUMNS)
+    room = {name: max([len(name), *(len(row[name]) for row in rows)]) + _GAP for name in shown}
+    for name in _LEAST_FIRST:
+        if sum(room[kept] for kept in shown) - _GAP <= width:
+            break
+        shown.remove(name)
+    return shown
+
+
+def _told(row: dict[str, Any]) -> dict[str, str]:
+    if "problem" in row:
+        return {**dict.fromkeys(_COLUMNS, ""), "run": row["id"], "outcome": "cannot be read"}
+    return {
+        "run": row["id"],
+        "what": row["name"],
+        "label": row["label"] or "",
+        "outcome": row["outcome"],
+        "started": row["started"].replace("T", " ").removesuffix("+00:00"),
+        "wall": duration(row["wall_s"] * 1e9),
+        "tasks": str(row["tasks"]),
+        "spans": str(row["spans"]),
+    }

@@ -14,6 +14,7 @@ import click
 from ..run_folder import folder_from_environment
 from ..sources.runfiles import find_run, list_runs
 from .files import say
+from .naming import dir_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ _REFUSED = 1
     help="Default: OTEL_EXPORTER_OTLP_PROTOCOL, else grpc.",
 )
 @click.option("--again", is_flag=True, help="Send every span, whatever was acknowledged before.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the run files are.")
+@dir_option
 def command(
     runs: tuple[str, ...],
     endpoint: str | None,

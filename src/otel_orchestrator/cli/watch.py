@@ -21,7 +21,7 @@ from ..sources.jaeger import Wanted
 from ..sources.printable import printable
 from ..sources.runfiles import RunFile, list_runs
 from .files import say
-from .naming import named, options_of
+from .naming import dir_option, named, options_of
 
 _LOOK_EVERY_S: Final = 0.25
 _PIPED_SIZE: Final = (100, 40)
@@ -29,7 +29,7 @@ _PIPED_SIZE: Final = (100, 40)
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the run files are.")
+@dir_option
 @click.option("--once", is_flag=True, help="Say what goes on now, and end.")
 @click.option(
     "--wait/--no-wait",

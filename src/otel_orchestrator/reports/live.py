@@ -56,7 +56,9 @@ def _head(now: Now, run_id: str) -> Text:
     return head
 
 
-def _table(now: Now, rows: int, width: int) -> Table:
+def _table(now: Now, rows: int, width: int) -> RenderableType:
+    if not now.doing:
+        return Text("nothing runs" if now.started_ns else "", DIM)
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0), expand=False)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, width // 4))
     table.add_column(no_wrap=True)
@@ -73,8 +75,6 @@ def _table(now: Now, rows: int, width: int) -> Table:
             Text(duration(for_ns)),
             Text(_told(doing), style),
         )
-    if not shown:
-        table.add_row(Text("nothing runs" if now.started_ns else "", DIM))
     return table
 
 
@@ -113,10 +113,10 @@ def _strip(queue: Sequence[Queue], start_ns: int, end_ns: int, columns: int) -> 
 
 
 def _rates(now: Now) -> Text:
-    said = [f"{now.llm_in_flight} in flight", f"{count(now.llm_a_minute)} a minute"]
+    said = [f"{now.llm_in_flight} in flight", f"{count(now.llm_last_minute)} in the last minute"]
     if now.llm_median_ns is not None:
         said.append(f"median {duration(now.llm_median_ns)}")
-    if now.tokens_a_minute:
-        said.append(f"{count(now.tokens_a_minute)} tokens a minute")
+    if now.tokens_last_minute:
+        said.append(f"{count(now.tokens_last_minute)} tokens in it")
     text = Text.assemble("LLM     ", (", ".join(said), STYLES["working"]))
-    return text.append(f"\ngit     {count(now.git_a_minute)} a minute")
+    return text.append(f"\ngit     {count(now.git_last_minute)} in the last minute")

@@ -19,7 +19,10 @@ from .lines import BUFFERED, LONGEST, lines_of, told_in
 from .otlp import Told
 from .runfiles import RunFile, find_run, is_file, read_run
 
-_OF: Final = "#"
+LABEL: Final = "label="
+"""What a word begins with that names all runs of a label."""
+OF: Final = "#"
+"""What stands between a file and the one run of it that is meant."""
 _NAMED_AT_MOST: Final = 5
 _OTLP: Final = ("resourceSpans", "resourceMetrics", "resourceLogs")
 
@@ -52,7 +55,16 @@ def find(word: str | None, folder: Path, jaeger_url: str = DEFAULT_URL) -> Sourc
         return find_run(None, folder)
     if is_jaeger(word):
         return wanted_in(word, jaeger_url)
-    name, _, run_id = word.partition(_OF)
+    if word.startswith(("http://", "https://")):
+        raise RunFileError(
+            f"{word} is not the address of a trace in Jaeger, which ends with /trace/ and 32"
+            " hexadecimal digits"
+        )
+    if word.startswith(LABEL) and not is_file(word):
+        raise RunFileError(
+            f"{word} may be many runs, which compare takes. Type one: otel-orchestrator runs"
+        )
+    name, _, run_id = word.partition(OF)
     if run_id and is_file(name):
         return Export(Path(name), run_id)
     file = find_run(word, folder)
@@ -95,7 +107,7 @@ def read_one(source: Source, progress: Progress | None = None) -> Run:
     runs = read(source, progress)
     if len(runs) == 1:
         return runs[0]
-    within = PREFIX if isinstance(source, Wanted) else f"{source.path}{_OF}"
+    within = PREFIX if isinstance(source, Wanted) else f"{source.path}{OF}"
     raise name_one([run.id for run in runs], within)
 
 

@@ -23,14 +23,12 @@ from ..analysis.comparing.digest import Digest, digest_of
 from ..errors import RunFileError
 from ..semconv import Attr
 from .baselines import read_baseline
-from .found import Export, Source, find, is_otlp, read
+from .found import LABEL, OF, Export, Source, find, is_otlp, read
 from .jaeger import DEFAULT_URL, Wanted
 from .lines import lines_of
 from .otlp import resource_of
 from .runfiles import RunFile, is_file, list_runs
 
-LABEL: Final = "label="
-_OF: Final = "#"
 _BASELINE: Final = ".json"
 _WORTH_PROCESSES: Final = 20 * 2**20
 _LINES_TO_LABEL: Final = 5
@@ -66,7 +64,7 @@ def find_group(words: Sequence[str], folder: Path, jaeger_url: str = DEFAULT_URL
     named: set[str] = set()
     baselines: dict[str, tuple[Digest, ...]] = {}
     for word in words:
-        name, of, _ = word.partition(_OF)
+        name, of, _ = word.partition(OF)
         if word.endswith(_BASELINE) and not is_otlp(Path(word)):
             baselines[word] = read_baseline(Path(word))
         elif of and name.endswith(_BASELINE) and is_file(name) and not is_otlp(Path(name)):

@@ -23,6 +23,7 @@ from .printable import printable
 
 VERSION: Final = 1
 _SUFFIX: Final = ".jsonl"
+_NAMED_AT_MOST: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def find_run(wanted: str | None, folder: Path) -> RunFile:
     Raises:
         RunFileError: there is none, or more than one.
     """
-    if wanted is not None and (wanted.endswith(_SUFFIX) or "/" in wanted or is_file(wanted)):
+    if wanted is not None and _is_path(wanted):
         path = Path(wanted)
         try:
             about = path.stat()
@@ -87,9 +88,13 @@ def find_run(wanted: str | None, folder: Path) -> RunFile:
             about = None
         if about is not None and stat.S_ISDIR(about.st_mode):
             raise RunFileError(f"{wanted} is a folder. Type: --dir {wanted}")
-        if about is None or not stat.S_ISREG(about.st_mode):
+        if about is None:
             raise RunFileError(f"there is no file {wanted}")
+        if not stat.S_ISREG(about.st_mode):
+            raise RunFileError(f"{wanted} is no file that holds a run")
         return RunFile(printable(path.stem), path, about.st_mtime)
+    if wanted == "":
+        raise RunFileError("the name of the run is empty. Type: otel-orchestrator runs")
     runs = list_runs(folder)
     if wanted is None:
         return next((r for r in runs if r.is_of_a_run), runs[0])
@@ -99,8 +104,24 @@ def find_run(wanted: str | None, folder: Path) -> RunFile:
             f"there is no run {wanted} in {_short(folder)}. Type: otel-orchestrator runs"
         )
     if len(matching) > 1:
-        raise RunFileError(f"{wanted} is the beginning of {len(matching)} run ids: type more of it")
+        some = ", ".join(r.id for r in matching[:_NAMED_AT_MOST])
+        more = ", …" if len(matching) > _NAMED_AT_MOST else ""
+        raise RunFileError(
+            f"{wanted} is the beginning of {len(matching)} run ids: type more of it, as of"
+            f" {some}{more}"
+        )
     return matching[0]
+
+
+def _is_path(word: str) -> bool:
+    return word.endswith(_SUFFIX) or "/" in word or is_file(word) or _is_folder(word)
+
+
+def _is_folder(word: str) -> bool:
+    try:
+        return bool(word) and Path(word).is_dir()
+    except OSError:
+        return False
 
 
 def is_file(word: str) -> bool:

@@ -105,7 +105,7 @@ class Look:
         self.calls: list[Span] = []
         self.git: list[Span] = []
         for span in run.spans:
-            if span.category == semconv.LLM and is_call(span):
+            if is_call(span):
                 self.calls.append(span)
             if span.operation == semconv.GIT:
                 self.git.append(span)

@@ -234,8 +234,9 @@ def _stragglers(barriers: Sequence[Barrier]) -> tuple[Example, ...]:
         example(
             b.straggler.span,
             b.straggler.task_id,
+            b.straggler.ended_ns - b.straggler.started_ns,
+            f"that {', '.join(h.job.task_id or h.job.name for h in b.held)} waited for it",
             b.held_ns,
-            "holds " + ", ".join(h.job.task_id or h.job.name for h in b.held),
         )
         for b in worst
         if b.straggler is not None and b.held

@@ -113,8 +113,8 @@ def _signed(us: float) -> str:
 
 
 def _rows(title: str, rows: Sequence[Row], notes: tuple[str, ...]) -> Table:
-    columns = ("", "count", "median", "p95", "total", "", "of the wall", "waits")
-    return Table(title, columns, "wnnnnwnn", tuple(_cells(row) for row in rows), notes)
+    columns = ("", "count", "total", "", "median", "p95", "of the wall", "waits")
+    return Table(title, columns, "wnnwnnnn", tuple(_cells(row) for row in rows), notes)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -122,10 +122,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row_name(row.key, row.path),
         _counts(row.count),
-        both(row.median),
-        both(row.p95),
         "" if apart is None else change(apart.estimate),
         _CLEAR if row.is_lead else "",
+        both(row.median),
+        both(row.p95),
         _shares(row.wall_share),
         _shares(row.waiting_share),
     )
