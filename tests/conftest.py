@@ -1,4 +1,4 @@
-"""What every test stands on: our own defects are raised, and no context leaks."""
+"""What every test stands on: our own defects are raised, no context leaks, an LLM answers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_orchestrator import _guard, metrics
 from otel_orchestrator.lifecycle import spans
+
+from .llm_server import LLM, serving
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +56,18 @@ def measured() -> Iterator[InMemoryMetricReader]:
     yield reader
     provider.shutdown()
     metrics.use_provider(None)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LLM]:
+    with serving() as llm:
+        yield llm
+
+
+@pytest.fixture
+def llm(server: LLM) -> LLM:
+    """A server that is an LLM, and has been asked nothing yet."""
+    server.replies.clear()
+    server.requests.clear()
+    server.seen.clear()
+    return server

@@ -4,92 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from opentelemetry.sdk.resources import Resource
 
 from otel_orchestrator.analysis.comparing.digest import digest_of
 from otel_orchestrator.sources.baselines import read_baseline
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
-from ..reading.runs import Writer
-
-BASE = (100, 103, 99, 102, 101)
-
-
-def write_run(
-    folder: Path,
-    name: str,
-    llm_ms: float,
-    *,
-    label: str = "",
-    host: str = "vm",
-    outcome: str = "ok",
-) -> None:
-    """Write a run file by the real writer, with one LLM call of that many milliseconds."""
-    run = Writer(folder, name, Resource({"service.name": "svc", "host.name": host,
-                                         "orchestrator.run.label": label}))  # fmt: skip
-    end = llm_ms + 20
-    with run.span("invoke_workflow w", 0, end, "container", outcome=outcome):
-        with run.span("superstep", 0, end, "container"):
-            with run.span("node worker", 0, end, category="compute"):
-                with run.span("chat m", 5, 5 + llm_ms, category="llm"):
-                    pass
-                with run.span("wait lock", 6 + llm_ms, 16 + llm_ms, "waiting", "lock"):
-                    pass
-    run.close()
-    give_own_trace(folder / f"{name}.jsonl")
-
-
-def give_own_trace(path: Path) -> None:
-    """Give a run a trace of its own, as it has outside of tests."""
-    own = f"{zlib.crc32(path.stem.encode()):032x}"
-    path.write_text(path.read_text("utf-8").replace(f"{1:032x}", own), "utf-8")
-
-
-def write_groups(folder: Path, factor: float, runs: int = 5) -> None:
-    for n in range(runs):
-        write_run(folder, f"a-{n}", BASE[n], label="v1")
-        write_run(folder, f"b-{n}", BASE[n] * factor, label="v2")
-
-
-def compare(
-    folder: Path, *words: str, cwd: Path | None = None, **options: Any
-) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder), "COLUMNS": "100"}
-    return subprocess.run(
-        [sys.executable, "-m", "otel_orchestrator.cli", "compare", *words],
-        text=True,
-        env=environment,
-        cwd=cwd,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
-    )
-
-
-def ids(letter: str, runs: int = 5) -> list[str]:
-    return [f"{letter}-{n}" for n in range(runs)]
-
-
-@pytest.fixture(scope="module")
-def slower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("slower")
-    write_groups(folder, 1.5)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def same(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("same")
-    write_groups(folder, 1.0)
-    return folder
+from .commands import compare, ids, write_run
 
 
 def test_a_regression_fails(slower: Path) -> None:
@@ -118,86 +46,6 @@ def test_one_against_one(slower: Path) -> None:
     done = compare(slower, "a-0", "--with", "b-0")
     assert done.returncode == 0
     assert "One run each" in done.stdout
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        [*ids("a"), "--with", *ids("b")],
-        [
-            "--strict",
-            *ids("a"),
-            "--fail-on",
-            "wall>+5%",
-            "--with",
-            *ids("b"),
-            "--fail-on",
-            "waiting>+5%",
-        ],
-        [*ids("a"), "--with=b-0", *ids("b")[1:]],
-        ["label=v1", "--with=label=v2"],
-        [*ids("a"), "--with", *ids("b", 2), "--strict", "--with", *ids("b")[2:]],
-        ["label=v1", "--with", "label=v2"],
-        ["label=v1", *ids("a"), "--with", "label=v2"],
-        [*ids("a"), *(word for run in ids("b") for word in ("--with", run))],
-    ],
-    ids=[
-        "ids",
-        "options between",
-        "=",
-        "= label",
-        "--with twice",
-        "labels",
-        "twice the same",
-        "one by one",
-    ],
-)
-def test_ways_to_name_the_same_runs(slower: Path, words: list[str]) -> None:
-    done = compare(slower, *words, "--format", "json")
-    document = json.loads(done.stdout)
-    assert [run["id"] for run in document["base"]] == ids("a")
-    assert [run["id"] for run in document["candidate"]] == ids("b")
-
-
-def test_folders_and_files_name_runs(tmp_path: Path) -> None:
-    for n in range(2):
-        write_run(tmp_path / "one", f"a-{n}", 100)
-        write_run(tmp_path / "two", f"b-{n}", 100)
-    words = ["one", "--with", "two/b-0.jsonl", "two/b-1.jsonl"]
-    done = compare(tmp_path, *words, "--format", "json", cwd=tmp_path)
-    assert [len(json.loads(done.stdout)[side]) for side in ("base", "candidate")] == [2, 2]
-
-
-def test_a_run_is_known_by_its_trace_not_by_the_name_of_its_file(tmp_path: Path) -> None:
-    for folder, name in (("one", "a"), ("two", "b")):
-        write_run(tmp_path / folder, name, 100)
-        (tmp_path / folder / f"{name}.jsonl").rename(tmp_path / folder / "run.jsonl")
-    one, two = "one/run.jsonl", "two/run.jsonl"
-    assert compare(tmp_path, one, "--with", two, cwd=tmp_path).returncode == 0
-    for n in range(4):
-        (tmp_path / "one" / f"copy-{n}.jsonl").write_bytes((tmp_path / one).read_bytes())
-    done = compare(tmp_path, "one", "--with", two, cwd=tmp_path)
-    assert done.stdout.startswith("before: 1 run ")
-    assert re.fullmatch(
-        r"A run counts once\. Left out: (\S+) in one/\1\.jsonl, which is the run in"
-        r" one/\S+\.jsonl, and 3 more\n",
-        done.stderr,
-    )
-    done = compare(tmp_path, one, "--with", "one/copy-2.jsonl", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "is on both sides: leave it out of one; it is in one/run.jsonl and one/copy-2.jsonl" in (
-        done.stderr
-    )
-
-
-def test_a_run_of_a_baseline_is_known_by_its_trace(slower: Path, tmp_path: Path) -> None:
-    baseline = tmp_path / "b.json"
-    compare(slower, *ids("b", 3), "--save-baseline", str(baseline))
-    done = compare(slower, str(baseline), "--with", "b-1")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert f"the run b-1 is on both sides: leave it out of one; it is in {baseline} and" in (
-        done.stderr
-    )
 
 
 def test_a_rule_changes_what_fails(slower: Path) -> None:

@@ -15,8 +15,8 @@ from otel_orchestrator.sources.baselines import encode
 from otel_orchestrator.sources.groups import digests_of, find_group
 from otel_orchestrator.sources.runfiles import RunFile, list_runs
 
+from .commands import write_groups
 from .made import run_of
-from .test_cli import write_groups
 
 
 @pytest.fixture

@@ -7,29 +7,21 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from openai import OpenAI
 
 from otel_orchestrator.analysis.summary import summarize
 from otel_orchestrator.analysis.tree import forest_of
 from otel_orchestrator.cli.demo import command
 from otel_orchestrator.demo import plan
 from otel_orchestrator.demo.__main__ import parser
-from otel_orchestrator.demo.dispatch import dispatch
-from otel_orchestrator.demo.llm_server import LLMBehaviour, LLMServer, fate_of
-from otel_orchestrator.demo.plan import Task
+from otel_orchestrator.demo.llm_server import LLMBehaviour, fate_of
 from otel_orchestrator.demo.repository import run_tests
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr
@@ -221,55 +213,6 @@ def test_with_continuous_dispatch_a_task_starts_when_its_dependencies_have_ended
     assert tasks["orders"].start_ns < ended["invoice"], "no straggler holds it"
 
 
-def planned(**needs: list[str]) -> list[Task]:
-    return [
-        Task(id=i, depends_on=d, status=plan.PLANNED, merged=False, attempts=0)
-        for i, d in needs.items()
-    ]
-
-
-def test_dispatch_keeps_to_its_slots_and_leaves_what_depends_on_a_failure() -> None:
-    begun: list[str] = []
-    at_once = 0
-
-    async def work(task: Task) -> Task:
-        nonlocal at_once
-        begun.append(task["id"])
-        at_once += 1
-        assert at_once <= 2
-        await asyncio.sleep(0)
-        at_once -= 1
-        status = plan.FAILED if task["id"] == "b" else plan.DONE
-        return Task(id=task["id"], status=status)
-
-    tasks = planned(a=[], b=[], c=[], after_a=["a"], after_b=["b", "a"])
-    final = {t["id"]: t["status"] for t in asyncio.run(dispatch(tasks, 2, work))}
-    assert final == {"a": "done", "b": "failed", "c": "done", "after_a": "done"} | {
-        "after_b": "planned"
-    }
-    assert begun == ["a", "b", "c", "after_a"]
-
-
-def test_dispatch_cancels_the_others_and_raises_what_a_worker_raised() -> None:
-    ends: list[str] = []
-
-    async def work(task: Task) -> Task:
-        if task["id"] == "b":
-            raise KeyError("broken")
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ends.append(task["id"])
-        return task
-
-    with pytest.raises(KeyError, match="broken"):
-        asyncio.run(dispatch(planned(a=[], b=[], c=[]), 3, work))
-    assert sorted(ends) == ["a", "c"]
-
-
-# --- what can be made slower, faster, or spared ---
-
-
 @pytest.mark.parametrize(
     ("what", "spans", "times"),
     [
@@ -375,67 +318,6 @@ def test_both_command_lines_and_the_docs_have_the_same_options() -> None:
 
 
 # --- the local LLM ---
-
-
-@pytest.fixture
-def server() -> Iterator[LLMServer]:
-    behaviour = LLMBehaviour(speed=0.001, rate_limited=0, failing=0)
-    running = LLMServer(behaviour)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
-
-
-ASK: Any = [
-    {"role": "system", "content": "You are the Director of a team."},
-    {"role": "user", "content": "Objective: mend it"},
-]
-
-
-def test_the_real_client_gets_the_same_answer_streamed_and_whole(server: LLMServer) -> None:
-    client = OpenAI(base_url=server.url, api_key="none")
-    whole = client.chat.completions.create(model="m", messages=ASK)
-    chunks = list(
-        client.chat.completions.create(
-            model="m", messages=ASK, stream=True, stream_options={"include_usage": True}
-        )
-    )
-    streamed = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
-    assert streamed == whole.choices[0].message.content
-    assert chunks[-1].usage == whole.usage
-    assert [t["id"] for t in plan.from_json(streamed)] == [t["id"] for t in plan.shipped_tasks()]
-
-
-def test_the_server_ends_soon_after_a_demo_that_was_killed(tmp_path: Path) -> None:
-    starts_one = (
-        "import os, subprocess, sys\n"
-        "command = [sys.executable, '-m', 'otel_orchestrator.demo.llm_server']\n"
-        "server = subprocess.Popen([*command, '--end-with-parent'], stdout=subprocess.PIPE)\n"
-        "print(server.stdout.readline().decode(), flush=True)\n"
-        "os.kill(os.getpid(), 9)\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", starts_one], capture_output=True, text=True)
-    address = urlsplit(killed.stdout.strip())
-    assert address.port is not None
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", address.port), timeout=1).close()
-        except OSError:
-            return
-        time.sleep(0.1)
-    pytest.fail("it still answers after ten seconds")
-
-
-def test_trouble_depends_on_the_conversation_and_the_seed_alone() -> None:
-    behaviour = LLMBehaviour(seed=3, rate_limited=0.5, failing=0.3)
-    conversations = [[{"role": "user", "content": str(i)}] for i in range(200)]
-    fates = [fate_of(behaviour, c, 0) for c in conversations]
-    assert fates == [fate_of(behaviour, c, 0) for c in conversations]
-    statuses = [f.status for f in fates]
-    assert 70 < statuses.count(429) < 130
-    assert 30 < statuses.count(500) < 90
-    assert all(fate_of(behaviour, c, 1).status == 200 for c in conversations), "a retry succeeds"
 
 
 def test_a_plan_with_a_hole_is_refused() -> None:

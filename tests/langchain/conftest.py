@@ -1,4 +1,4 @@
-"""A server that is an LLM, and LangChain traced."""
+"""LangChain traced; nothing that was asked or answered is in the spans."""
 
 from __future__ import annotations
 
@@ -11,21 +11,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otel_orchestrator as otel
 
-from ..llm_server import LLM, SECRET_ANSWER, serving
+from ..llm_server import SECRET_ANSWER
 from .models import KEY, PROMPT
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LLM]:
-    with serving() as llm:
-        yield llm
-
-
-@pytest.fixture
-def llm(server: LLM) -> LLM:
-    server.replies.clear()
-    server.requests.clear()
-    return server
 
 
 @pytest.fixture

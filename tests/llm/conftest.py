@@ -1,4 +1,4 @@
-"""A local server for the tests of LLM calls, and everything instrumented."""
+"""Everything instrumented that makes LLM calls."""
 
 from __future__ import annotations
 
@@ -11,22 +11,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-
-from ..llm_server import LLM, serving
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LLM]:
-    with serving() as llm:
-        yield llm
-
-
-@pytest.fixture
-def llm(server: LLM) -> LLM:
-    server.replies.clear()
-    server.requests.clear()
-    server.seen.clear()
-    return server
 
 
 @pytest.fixture
