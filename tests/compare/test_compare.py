@@ -18,6 +18,7 @@ from otel_orchestrator.analysis.comparing.comparison import Comparison, Row, com
 from otel_orchestrator.analysis.comparing.digest import Digest, digest_of
 from otel_orchestrator.analysis.comparing.rules import DECLARED
 from otel_orchestrator.analysis.comparing.structure import Structure
+from otel_orchestrator.analysis.outline import outline_of
 from otel_orchestrator.analysis.summary import summarize
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.reports.compare.words import MINUS, answer, because
@@ -70,7 +71,7 @@ def test_a_digest_agrees_with_the_report(run: Run) -> None:
         for s in run.spans
     )  # fmt: skip
     run = replace(run, spans=spans)
-    digest, accounting, summary = digest_of(run), account(run), summarize(run)
+    digest, accounting, summary = digest_of(run), account(outline_of(run)), summarize(run)
     wall = {(p.state, p.category): p.ns // 1000 for p in accounting.wall.parts}
     assert digest.on_wall == wall
     assert digest.wall_us == accounting.outline.wall_ns // 1000

@@ -179,7 +179,7 @@ def wall_exact(oracle: Oracle) -> Shares:
 @MANY
 @given(run=orchestrators())
 def test_each_view_is_what_single_nanoseconds_add_up_to(run: Run) -> None:
-    oracle, found = Oracle(run), account(run)
+    oracle, found = Oracle(run), account(outline_of(run))
     outline, tasks = found.outline, tasks_of(oracle)
 
     for time, task in zip(found.task.jobs, tasks, strict=True):
@@ -223,7 +223,7 @@ def test_each_view_is_what_single_nanoseconds_add_up_to(run: Run) -> None:
 
 
 def parts(run: Run, view: str) -> dict[str, int]:
-    found = account(run)
+    found = account(outline_of(run))
     whole = {"task": found.task.total, "slots": found.slots.total, "wall": found.wall,
              "lifecycle": found.lifecycle.total}[view]  # fmt: skip
     return {p.category: p.ns for p in whole.parts}
@@ -282,7 +282,7 @@ def test_a_run_by_hand_is_followed_along_its_critical_path() -> None:
     assert parts(run, "wall") == {
         "llm": 30, "compute": 20, "framework": 10 + 10 + 6, "lock": 20 + 4,
     }  # fmt: skip
-    assert account(run).slots.count == 1
+    assert account(outline_of(run)).slots.count == 1
     # The slots know what ran beside it: half of 10..20 is git.
     assert parts(run, "task")["git"] == 5
 
@@ -301,7 +301,7 @@ def test_a_job_that_backs_off_keeps_its_slot() -> None:
     spans.add("node w", 4, 8, task, "working", "llm")
     spans.add("wait barrier", 8, 12, task, "waiting", "barrier")
     run = spans.run()
-    assert account(run).slots.count == 2
+    assert account(outline_of(run)).slots.count == 2
     assert parts(run, "slots") == {
         "compute": 8, "retry_backoff": 4, "llm": 4, "queue": 4, "barrier": 4,
     }  # fmt: skip
@@ -350,7 +350,7 @@ def test_a_node_that_hands_out_tasks_itself_takes_no_slot() -> None:
     for start, end, name in ((0, 20, "a"), (0, 10, "b"), (10, 25, "c")):
         task = spans.add("task worker", start, end, node, task__id=name, task__depends_on=())
         spans.add("chat m", start, end, task, "working", "llm")
-    found = account(spans.run())
+    found = account(outline_of(spans.run()))
     assert [t.job.task_id for t in found.task.jobs] == ["a", "b", "c"]
     assert {p.category: p.ns for p in found.slots.total.parts} == {
         "llm": 45, "framework": 10, "no_work": 5,
@@ -363,7 +363,7 @@ def test_of_several_workflows_in_a_file_the_first_is_the_run() -> None:
     spans.add("invoke_workflow w", 5, 15, None)
     spans.add("invoke_workflow w", 30, 90, None)
     spans.add("wait human", 15, 30, spans.made[0], "waiting", "human")
-    assert account(spans.run()).outline.wall == (5, 15)
+    assert account(outline_of(spans.run())).outline.wall == (5, 15)
 
 
 def test_time_waiting_for_a_person_is_no_run_time() -> None:
@@ -375,7 +375,7 @@ def test_time_waiting_for_a_person_is_no_run_time() -> None:
 
 
 def test_a_run_without_anything_accounts_for_nothing() -> None:
-    found = account(Run("empty", ()))
+    found = account(outline_of(Run("empty", ())))
     assert found.wall.parts == found.slots.total.parts == found.task.total.parts == ()
 
 
@@ -388,7 +388,7 @@ def test_two_thousand_parallel_jobs_are_accounted_for_in_seconds() -> None:
         node = spans.add("node w", n, 20_000 + n, task, "working", "compute")
         for k in range(20):
             spans.add("chat m", n + k * 900, n + k * 900 + 800, node, "working", "llm")
-    found = account(spans.run())
+    found = account(outline_of(spans.run()))
     assert found.outline.slots == 2_000
     assert found.slots.total.whole_ns == 2_000 * 40_000
     assert found.task.total.ns("llm") == 2_000 * 20 * 800

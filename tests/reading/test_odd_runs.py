@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from otel_orchestrator.analysis.accounting.views import account
+from otel_orchestrator.analysis.outline import outline_of
 from otel_orchestrator.analysis.study import study
 from otel_orchestrator.model import Run
 from otel_orchestrator.reports import html as html_report
@@ -39,9 +40,9 @@ def test_a_run_that_is_an_agent_is_not_the_graph_that_a_tool_of_it_runs() -> Non
     agent = spans.add("invoke_agent a", 5, 90, None)
     tool = spans.add("execute_tool t", 10, 50, agent, "working", "tool")
     spans.add("invoke_workflow w", 20, 40, tool)
-    assert account(spans.run()).outline.wall == (5, 90)
+    assert account(outline_of(spans.run())).outline.wall == (5, 90)
     spans.add("invoke_workflow of another trace", 60, 70, None)
-    assert account(spans.run()).outline.wall == (60, 70)
+    assert account(outline_of(spans.run())).outline.wall == (60, 70)
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -52,7 +53,7 @@ def test_a_task_that_is_held_in_a_run_by_hand_lies_beside_it(inside: bool) -> No
     around = task if inside else root
     spans.add("wait held", 10, 50, around, "waiting", "held", task__id="b")
     assert reported(spans.run())
-    found = account(spans.run()).wall
+    found = account(outline_of(spans.run())).wall
     assert {p.category: p.ns for p in found.parts} == {"framework": 100}
 
 
@@ -106,7 +107,7 @@ def test_a_task_out_of_the_cache_does_not_wait_for_a_slot() -> None:
     spans.add("node w", 0, 80, task, "working", "compute")
     task = spans.add("task w", 0, 100, superstep, task__id="b", task__depends_on=())
     spans.add("node w", 100, 100, task, "working", "compute", node__source="cached")
-    total = account(spans.run()).slots.total
+    total = account(outline_of(spans.run())).slots.total
     assert {p.category: p.ns for p in total.parts} == {"compute": 80, "no_work": 120}
 
 

@@ -20,7 +20,7 @@ KEYS = ("llm", "git", "superstep", "cycle")
 
 
 def judge(run: Run) -> Verdict:
-    return verdict(account(run))
+    return verdict(account(outline_of(run)))
 
 
 def supported(run: Run) -> set[str]:
@@ -160,7 +160,7 @@ def test_the_wall_share_of_llm_follows_what_ran_in_the_slot_before() -> None:
 
 def test_bets_are_read_in_slot_time() -> None:
     found = judge(slow_llm(1))
-    slots = account(slow_llm(1)).slots.total
+    slots = account(outline_of(slow_llm(1))).slots.total
     bets = {b.key: b.measured for b in found.bets}
     assert bets["llm"] == pytest.approx(slots.share("llm"))
     assert bets["git"] == pytest.approx(slots.share("git"))

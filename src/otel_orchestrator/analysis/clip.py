@@ -76,9 +76,9 @@ def clip(root: Span, below: Mapping[str, tuple[Span, ...]], end_ns: int) -> tupl
         kept = []
         for child in below.get(ran.span.span_id, ()):
             start, end = child.start_ns, child.end_ns
-            start = max(start, earliest)
-            if end is None or end > latest:
-                end = latest
+            # Not `max`, here and in `exclusive`: a call for each span is much of the time.
+            start = start if start > earliest else earliest
+            end = latest if end is None or end > latest else end
             if start > end or (child.category == semconv.HELD and _is_beside(child)):
                 continue
             key = _key(child, is_in_llm, is_in_node)

@@ -13,6 +13,7 @@ from .advice.git import git_advice
 from .advice.llm import llm_advice
 from .advice.models import ModelUse, models_of
 from .advice.pieces import Advice, Look, worth_reading
+from .outline import outline_of
 from .phases import phases_of
 from .summary import Summary, summarize
 from .tree import Forest, forest_of
@@ -45,9 +46,10 @@ class Study:
 def study(run: Run) -> Study:
     """Work out everything that a report says."""
     forest = forest_of(run.spans)
-    accounting = account(run, forest)
-    phases = phases_of(accounting.outline)
-    estimates = what_if(accounting.outline, phases)
+    outline = outline_of(run, forest)
+    phases = phases_of(outline)
+    accounting = account(outline)
+    estimates = what_if(outline, phases)
     look = Look(run, forest)
     return Study(
         run=run,
@@ -58,7 +60,7 @@ def study(run: Run) -> Study:
         verdict=verdict(accounting, estimates, phases),
         advice=worth_reading(run, (*llm_advice(look), *git_advice(look))),
         models=models_of(look),
-        remarks=tuple(_remarks(run, accounting.outline.root)),
+        remarks=tuple(_remarks(run, outline.root)),
     )
 
 

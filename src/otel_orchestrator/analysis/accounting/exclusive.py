@@ -123,8 +123,8 @@ def _cut(
     parts = []
     for child in children:
         start, end = child.start_ns, child.end_ns
-        start = max(start, earliest)
-        end = min(end, latest)
+        start = start if start > earliest else earliest
+        end = end if end < latest else latest
         if start < end and not (without and child.span.span_id in without):
             parts.append((start, end, child))
     return parts

@@ -15,12 +15,10 @@ from typing import Final
 from msgspec import Struct
 
 from ... import semconv
-from ...model import Run
 from ..critical_path import critical_path
 from ..jobs import Job
-from ..outline import Outline, outline_of
+from ..outline import Outline
 from ..tally import Breakdown, Tally, together
-from ..tree import Forest
 from .barriers import Barrier, barriers_of
 from .exclusive import exclusive, take_short_waits
 from .slots import SlotView, slot_view
@@ -101,9 +99,8 @@ class Accounting:
     lifecycle: JobsView
 
 
-def account(run: Run, forest: Forest | None = None) -> Accounting:
-    """Account for the time of a run; its spans may have been linked already."""
-    outline = outline_of(run, forest)
+def account(outline: Outline) -> Accounting:
+    """Account for the time of a run."""
     task = task_view(outline)
     return Accounting(
         outline=outline,

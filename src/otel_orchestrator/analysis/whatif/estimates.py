@@ -11,7 +11,6 @@ from typing import Final
 from ... import semconv
 from ...semconv import Attr
 from ..advice.prompts import equal_prompts
-from ..calls import is_call
 from ..jobs import Job, Superstep, by_start, outermost
 from ..outline import Outline
 from ..phases import Phases, phases_of
@@ -159,15 +158,16 @@ def _git(model: Paper) -> list[Estimate]:
 
 def _prompts_cached(model: Paper) -> Estimate:
     name, title = "prompts_cached", "Answers to equal prompts out of a cache"
-    hashed = [
-        ran
-        for ran in model.outline.everything
-        if is_call(ran.span) and ran.span.attributes.get(Attr.PROMPT_HASH) is not None
-    ]
+    hashed = {
+        ran.span.span_id: ran
+        for called in model.phases.calls.values()
+        for ran in called.llm
+        if Attr.PROMPT_HASH in ran.span.attributes
+    }
     if not hashed:
         return unknown(name, title, "no LLM call carries a hash of its prompt")
-    ran_at = {ran.span.span_id: ran.interval for ran in hashed}
-    groups = equal_prompts([ran.span for ran in hashed], lambda s: ran_at[s.span_id])
+    calls = [ran.span for ran in hashed.values()]
+    groups = equal_prompts(calls, lambda s: hashed[s.span_id].interval)
     saved = {s.span_id for g in groups for s in g.repeated}
     at_best = saved | {s.span_id for g in groups for s in g.meanwhile}
 
