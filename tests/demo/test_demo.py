@@ -29,16 +29,17 @@ from otel_orchestrator.sources.runfiles import find_run, read_run
 
 
 def demo(folder: Path, *arguments: str, module: str = "demo") -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
     command = [sys.executable, "-m", f"otel_orchestrator.{module}"]
     if module == "cli":
         command.append("demo")
     return subprocess.run(
-        [*command, *arguments],
-        capture_output=True,
-        text=True,
-        env={**environment, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder), "COLUMNS": "100"},
+        [*command, *arguments], capture_output=True, text=True, env=environment(folder)
     )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    others = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+    return {**others, "OTEL_ORCHESTRATOR_RUN_DIR": str(folder), "COLUMNS": "100"}
 
 
 # Whole runs of the demo, each with some hundred processes.
@@ -318,6 +319,26 @@ def test_both_command_lines_and_the_docs_have_the_same_options() -> None:
 
 
 # --- the local LLM ---
+
+
+def test_it_stops_as_by_ctrl_c_when_nobody_reads_any_more(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "otel_orchestrator.cli", "demo"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    run = read_run(find_run(None, tmp_path))
+    assert summarize(run).outcome == "cancelled"
 
 
 def test_a_plan_with_a_hole_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from types import TracebackType
@@ -15,11 +17,20 @@ from . import plan
 from .plan import Task
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Stop the run as Ctrl-C does: rich's way, to raise SystemExit wherever something is said,
+        would leave LangGraph's tasks behind."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        signal.raise_signal(signal.SIGINT)
+
+
 class Progress:
     """Shows who does what; use it with `with`."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
+        self._console = _Console(highlight=False)
         self._is_live = sys.stdout.isatty()
         self._began = time.monotonic()
         self._doing: dict[str, tuple[str, float]] = {}
