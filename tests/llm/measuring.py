@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import httpx
@@ -51,7 +52,10 @@ def named(traced: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
 
 
 def http_client(module: Any, is_async: bool, **options: Any) -> Any:
-    return (module.AsyncClient if is_async else module.Client)(**options)
+    make = module.AsyncClient if is_async else module.Client
+    if "proxy" in options and "proxy" not in signature(make).parameters:  # httpx before 0.26
+        options["proxies"] = options.pop("proxy")
+    return make(**options)
 
 
 def stream_chat(url: str, client: Any, *, is_async: bool, api: str = "openai") -> None:

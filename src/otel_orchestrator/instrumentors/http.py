@@ -199,7 +199,7 @@ class HttpxInstrumentor(_HttpInstrumentor):
     """Follows requests through httpx."""
 
     _library = "httpx"
-    _needs = "httpx >= 0.23.0"
+    _needs = "httpx >= 0.25.2"
     _makes_spans = HTTPXClientInstrumentor
 
 
