@@ -11,6 +11,8 @@ from .errors import RunFileError
 from .private import make_folder, open_file
 
 DEFAULT_FOLDER: Final = Path(".otel-orchestrator") / "runs"
+LEDGER: Final = ".sent"
+"""Suffix of the file beside a run file that says how much of it an endpoint has."""
 
 
 def folder_from_environment() -> Path:

@@ -93,6 +93,18 @@ def jaeger(tmp_path: Path) -> Iterator[Strange]:
         thread.join()
 
 
+def test_links_are_shown_where_a_jaeger_may_have_the_run(tmp_path: Path) -> None:
+    file = write_seed(tmp_path)
+
+    def has_links(*typed: str) -> bool:
+        return "uiFind=" in cli("report", *typed, folder=tmp_path).stdout
+
+    assert not has_links()
+    assert has_links("--jaeger-url", "http://jaeger")
+    file.with_suffix(".sent").touch()
+    assert has_links()
+
+
 def test_a_run_in_a_jaeger_and_links_lead_there(tmp_path: Path, jaeger: Strange) -> None:
     trace_id = f"{1:032x}"
     for typed in (

@@ -139,3 +139,9 @@ def test_a_task_without_a_node_works_all_the_while_and_backs_off_never() -> None
     jobs = document(told, "http://localhost:16686")["jobs"]
     row = dict(zip(jobs["fields"], jobs["rows"][0], strict=True))
     assert row["attempts"] == [0, 100_000]
+
+
+def test_a_run_that_was_cancelled_says_that_its_numbers_end_there() -> None:
+    spans = Spans()
+    spans.add("invoke_workflow w", 0, 100, None, outcome="cancelled")
+    assert "it was cancelled: all numbers are of what ran until then" in reported(spans.run())

@@ -65,6 +65,8 @@ def study(run: Run) -> Study:
 
 
 def _remarks(run: Run, root: Span) -> Iterator[str]:
+    if root.outcome == semconv.CANCELLED:
+        yield "it was cancelled: all numbers are of what ran until then"
     human_ns = sum(run.duration_of(s) for s in run.spans if s.category == semconv.HUMAN)
     if human_ns:
         yield f"it waited {human_ns / 1e9:.1f} s for a person, which is no part of its wall clock"

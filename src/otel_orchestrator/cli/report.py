@@ -104,7 +104,7 @@ def command(
                 colour=output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
                 everything=everything,
                 explain=explain,
-                jaeger_url=jaeger_url,
+                jaeger_url=jaeger_url if _may_be_in_jaeger(source) else None,
                 run=named(run, found.id, dir=folder, jaeger_url=typed_url),
                 options=options_of(dir=folder),
             )
@@ -117,12 +117,21 @@ def command(
 
 def make_report(file: RunFile, *, colour: bool) -> str:
     """Read a run file and return its report for people."""
-    return text_report.render(study(_read(file)), width=_width(), colour=colour)
+    url = text_report.DEFAULT_JAEGER_URL if file.was_sent else None
+    return text_report.render(study(_read(file)), width=_width(), colour=colour, jaeger_url=url)
 
 
 def _is_typed(option: str) -> bool:
     source = click.get_current_context().get_parameter_source(option)
     return source is ParameterSource.COMMANDLINE
+
+
+def _may_be_in_jaeger(source: Source) -> bool:
+    """Whether links would lead anywhere: a run file may never have been sent, unless who names a
+    Jaeger knows better."""
+    asked = click.get_current_context().get_parameter_source("jaeger_url")
+    is_usual = asked is ParameterSource.DEFAULT
+    return not (is_usual and isinstance(source, RunFile)) or source.was_sent
 
 
 def _read(source: Source) -> Run:

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..private import open_file
+from ..run_folder import LEDGER
 
 try:
     import fcntl
 except ImportError:  # Windows: two processes may send a batch twice, which readers forgive
     fcntl = None  # type: ignore[assignment]
 
-SUFFIX: Final = ".sent"
 _LONGEST: Final = 64 * 2**10
 _OF_METRICS: Final = " (metrics)"
 _ENDED_SPAN: Final = b'"endTimeUnixNano":"'  # in a text, its quotes would be escaped
@@ -77,7 +77,7 @@ class Ledger:
 
     def _shorten(self) -> None:
         # Another file takes its name, so that a kill in between leaves the long one as it is.
-        short = self._path.with_suffix(f"{SUFFIX}-{os.getpid()}")
+        short = self._path.with_suffix(f"{LEDGER}-{os.getpid()}")
         descriptor = open_file(short, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
         try:
             _lock(descriptor, patience_s=0)
@@ -147,7 +147,7 @@ def _unlock_and_close(descriptor: int) -> None:
 
 def path_of(run_file: Path) -> Path:
     """Return where the ledger of a run file is."""
-    return run_file.with_suffix(SUFFIX)
+    return run_file.with_suffix(LEDGER)
 
 
 def owed_to(run_file: Path) -> dict[str, int]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from ..alive import writer_of
 from ..errors import NoRunsError, RunFileError, SeveralRunsError
 from ..model import Run
+from ..run_folder import LEDGER
 from ..semconv import Attr
 from .gathering import Gathering
 from .lines import BUFFERED, LONGEST, lines_of, told_in
@@ -38,6 +39,11 @@ class RunFile:
     def is_of_a_run(self) -> bool:
         """Whether it holds one run, rather than what a process did outside of every run."""
         return not self.id.startswith("process-")
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether any of it was sent to an endpoint, as far as is known here."""
+        return self.path.with_suffix(LEDGER).exists()
 
 
 def list_runs(folder: Path) -> list[RunFile]:

@@ -30,7 +30,7 @@ def render(
     everything: bool = False,
     spans: bool = True,
     explain: bool = False,
-    jaeger_url: str = DEFAULT_JAEGER_URL,
+    jaeger_url: str | None = DEFAULT_JAEGER_URL,
     run: str | None = None,
     options: str = "",
 ) -> str:
@@ -43,7 +43,7 @@ def render(
         everything: show every span, however many look alike.
         spans: show spans one by one at all.
         explain: say how each number is made.
-        jaeger_url: where links to traces lead.
+        jaeger_url: where links to traces lead; None for a run that is in no Jaeger.
         run: how the command line names the run, if not by its id.
         options: what it needs to list the runs beside it.
     """
@@ -66,7 +66,11 @@ def render(
 
 
 def _report(
-    study: Study, width: int, spans: Sequence[RenderableType], explain: bool, jaeger_url: str
+    study: Study,
+    width: int,
+    spans: Sequence[RenderableType],
+    explain: bool,
+    jaeger_url: str | None,
 ) -> RenderableType:
     summary, accounting = study.summary, study.accounting
     parts: list[RenderableType] = [headline(summary)]

@@ -33,7 +33,7 @@ _LEFT_OUT_FIRST: Final = (
 )
 
 
-def advice(study: Study, jaeger_url: str) -> RenderableType:
+def advice(study: Study, jaeger_url: str | None) -> RenderableType:
     """Say what could be done, what saves most first."""
     parts: list[RenderableType] = []
     for one in study.advice[:_SHOWN]:

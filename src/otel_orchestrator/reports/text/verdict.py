@@ -21,7 +21,7 @@ _SHOWN_EXAMPLES: Final = 2
 _SHOWN_ADVICE: Final = 3
 
 
-def verdict(told: Verdict, jaeger_url: str) -> RenderableType:
+def verdict(told: Verdict, jaeger_url: str | None) -> RenderableType:
     """Say of each hypothesis whether the run supports it, and what follows."""
     if told.doubt is not None:
         return Group(
