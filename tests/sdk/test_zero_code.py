@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from otel_orchestrator.analysis.tree import forest_of
+from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
 from .programs import run_app
@@ -85,3 +86,31 @@ def test_plain_opentelemetry_instrument_finds_the_instrumentors(tmp_path: Path) 
     names = [json.loads(f"{{{line}}}")["name"] for line in lines if line.startswith('"name"')]
     worked = [name for name in names if not name.startswith("wait ")]
     assert worked == ["git version", "node work", "superstep", "loop", "invoke_workflow app"]
+
+
+def test_a_program_that_sets_tracing_up_itself_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import otel_orchestrator as otel\n"
+        "from langgraph.graph import END, START, StateGraph\n"
+        "otel.configure('mine', keep_runs=3, redact=[r'EMP-\\d+'])\n"
+        "otel.instrument(loop_head='two')\n"
+        "from opentelemetry import trace\n"
+        "def one(state): trace.get_current_span().set_attribute('who', 'it is EMP-123')\n"
+        "graph = StateGraph(dict)\n"
+        "graph.add_node('one', one)\n"
+        "graph.add_edge(START, 'one')\n"
+        "graph.add_node('two', lambda state: None)\n"
+        "graph.add_edge('one', 'two')\n"
+        "graph.add_edge('two', END)\n"
+        "graph.compile().invoke({})\n"
+    )
+    done = run_app(tmp_path, "otel-orchestrator", "run", "own.py")
+    assert done.returncode == 0, done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if "called before" in line]
+    assert told.endswith("not as it says: service_name, keep_runs")
+    file = find_run(None, tmp_path / "runs")
+    text = file.path.read_text("utf-8")
+    assert "it is [redacted]" in text
+    assert "EMP-123" not in text
+    heads = [s.text(Attr.LOOP_HEAD) for s in read_run(file).spans if s.operation == "loop"]
+    assert heads[-1] == "two"

@@ -68,6 +68,9 @@ _PROVIDERS: Final = frozenset({"tracer_provider", "meter_provider"})
 def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[str, ...]:
     """Instrument every library that is installed; return the names of what was instrumented.
 
+    Called again, as by a program that `otel-orchestrator run` or `opentelemetry-instrument` has
+    started, the options of this call hold.
+
     With `OTEL_SDK_DISABLED=true` nothing is: nobody would get what is seen.
 
     Args:
@@ -94,6 +97,8 @@ def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[
             continue
         taken = {k: v for k, v in options.items() if k in entry.options | _PROVIDERS}
         instrumentor = _load(entry)
+        if taken and instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(**taken, **entry.given)
         if instrumentor.is_instrumented_by_opentelemetry:  # else it has said what it needs

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry import metrics as metrics_api
 from opentelemetry import trace as trace_api
@@ -118,7 +119,8 @@ def configure(
     """Set up OpenTelemetry for this process: call it once, before the first run.
 
     A provider that is already set is used, not replaced: then the run file and the marks are
-    added to it, and sending stays as it was set up. A second call changes nothing.
+    added to it, and sending stays as it was set up. A second call, as of a program that is started
+    by `otel-orchestrator run`, says what is secret from then on, and changes nothing else.
 
     Args:
         service_name: `service.name`; default `OTEL_SERVICE_NAME`, else the program's name.
@@ -149,8 +151,9 @@ def configure(
             unwritable `run_dir`. Then nothing is set up, and the next call may be a right one.
     """
     global _configured  # noqa: PLW0603 - OpenTelemetry's providers are global, too
+    given = dict(locals())
     if _configured is not None:
-        logger.warning("configure() was called before; this call changes nothing")
+        _say_again(given)
         return
     if is_disabled():
         return
@@ -197,6 +200,20 @@ def configure(
         logger.warning("split_services changes nothing: another TracerProvider sends the spans")
     _put_to_work(
         made, getattr(made.provider, "resource", resource), _is_on("CONSOLE", console or None)
+    )
+
+
+def _say_again(given: Mapping[str, Any]) -> None:
+    """Take of a second call what can still be had, and say what cannot."""
+    usual = {name: p.default for name, p in signature(configure).parameters.items()}
+    said = [name for name, value in given.items() if value != usual[name]]
+    if redacting := [name for name in said if name in ("redact", "redact_names")]:
+        redaction.use(given["redact"], given["redact_names"])
+    ignored = ", ".join(name for name in said if name not in redacting)
+    logger.warning(
+        "configure() was called before, as by otel-orchestrator run: this changes nothing%s%s",
+        " but what is secret" if redacting else "",
+        f", so these are not as it says: {ignored}" if ignored else "",
     )
 
 
