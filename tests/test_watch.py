@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -213,3 +214,22 @@ def test_several_runs_in_one_file_are_told_apart(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert f"that is 2 runs: name one, such as {both}#second" in done.stderr
     assert "second" in watch(f"{both}#second", folder=tmp_path).stdout
+
+
+def test_a_damaged_file_whose_spans_are_each_others_parents_is_no_circle(tmp_path: Path) -> None:
+    parents = {"invoke_workflow g": (1, 0), "loop a": (2, 3), "loop b": (3, 2), "task t": (4, 4)}
+    spans = [
+        {
+            "traceId": "a" * 32,
+            "spanId": f"{n:016x}",
+            "parentSpanId": f"{of:016x}",
+            "name": name,
+            "startTimeUnixNano": str(10**18 + n),
+        }
+        for name, (n, of) in parents.items()
+    ]
+    blocks = [{"resource": {}, "scopeSpans": [{"spans": spans}]}]
+    line = {"runFile": {"version": 1}, "resourceSpans": blocks}
+    (tmp_path / "r.jsonl").write_text(json.dumps(line) + "\n")
+    done = watch("--once", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -292,3 +292,31 @@ def test_spans_outside_of_a_run_are_no_run() -> None:
     spans = Spans()
     spans.add("git add", 0, 5, None, "working", "git")
     assert set(reasons(spans.run())) == set(KEYS)
+
+
+def test_the_plan_that_comes_before_all_turns_keeps_no_slot_idle_for_the_cycle() -> None:
+    quick, slow = (
+        next(
+            f
+            for f in judge(made(PLAN, opening=replace(DIRECTOR, llm=ms))).findings
+            if f.key == "cycle"
+        )
+        for ms in (8, 8_000)
+    )
+    idle = [{n.label: n.value for n in f.numbers}["idle slots meanwhile"] for f in (quick, slow)]
+    assert idle[0] == idle[1] > 0
+
+
+def test_by_hand_llm_calls_on_the_wall_are_those_of_tasks() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None)
+    for node, start, end in (("director", 0, 40), ("strategist", 80, 100)):
+        alone = spans.add(f"node {node}", start, end, root, "working", "compute")
+        spans.add("chat m", start, end, alone, "working", "llm")
+    for name in "abc":
+        task = spans.add(f"task {name}", 40, 80, root, task__id=name)
+        spans.add("chat m", 50, 80, task, "working", "llm")
+    llm = judge(spans.run()).of("llm")
+    told = {n.label: n.value for n in llm.numbers}
+    assert (told["in LLM calls, all workers"], told["in LLM calls, on the wall"]) == (90, 30)
+    assert llm.share_of_wall == 0.3

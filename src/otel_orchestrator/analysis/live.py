@@ -61,7 +61,7 @@ class Now:
         name: of the graph.
         started_ns: when the run started; 0 if that is not known yet.
         ended_ns, outcome: of the run, once it has ended.
-        loop, superstep: how far it is, from 1; 0 for neither.
+        loop, superstep: the indices of those that go on, as their spans have them.
         doing: what each task does, those that work first, then the longest.
         queue: how the task queue changed, oldest first.
         llm_in_flight: LLM calls that are open.
@@ -77,8 +77,8 @@ class Now:
     started_ns: int
     ended_ns: int | None
     outcome: str | None
-    loop: int
-    superstep: int
+    loop: int | None
+    superstep: int | None
     doing: tuple[Doing, ...]
     queue: tuple[Queue, ...]
     llm_in_flight: int
@@ -181,14 +181,14 @@ class Live:
             spans=self._spans,
         )
 
-    def _index(self, operation: str, key: str) -> int:
+    def _index(self, operation: str, key: str) -> int | None:
         # Of the outermost graph: a subgraph has turns of its own.
         found = [
             s.attributes.get(key)
             for s in self._open.values()
             if s.operation == operation and not self._is_within(s, semconv.NODE)
         ]
-        return max((int(i) for i in found if isinstance(i, int)), default=-1) + 1
+        return max((int(i) for i in found if isinstance(i, int)), default=None)
 
     def _doing(self) -> Iterator[Doing]:
         children: dict[str, list[Span]] = {}
@@ -212,8 +212,9 @@ class Live:
                 yield self._waiting(unit, [u for u in units if u.span_id in busy])
 
     def _is_within(self, span: Span, operation: str) -> bool:
-        above = self._open.get(span.parent_id or "")
-        while above is not None:
+        above, seen = self._open.get(span.parent_id or ""), set[str]()
+        while above is not None and above.span_id not in seen:  # a damaged file may have circles
+            seen.add(above.span_id)
             if above.operation == operation:
                 return True
             above = self._open.get(above.parent_id or "")
@@ -231,9 +232,12 @@ class Live:
 
 
 def _leaves(unit: Span, children: dict[str, list[Span]]) -> Iterator[Doing]:
-    stack = [unit]
+    stack, seen = [unit], set[str]()
     while stack:
         span = stack.pop()
+        if span.span_id in seen:  # a damaged file may have circles
+            continue
+        seen.add(span.span_id)
         # An LLM call says more than the request that it makes.
         below = () if span.operation == semconv.CHAT else children.get(span.span_id, ())
         stack.extend(below)

@@ -47,9 +47,9 @@ def _head(now: Now, run_id: str) -> Text:
     head = Text.assemble((now.name, "bold"), f"  {run_id}  ", duration(end_ns - now.started_ns))
     if now.outcome is not None:
         head.append(f"  {now.outcome}", BAD.get(now.outcome, "bold"))
-    elif now.loop:
+    elif now.loop is not None:
         head.append(f"  loop {now.loop}")
-    if now.outcome is None and now.superstep:
+    if now.outcome is None and now.superstep is not None:
         head.append(f"  superstep {now.superstep}")
     if now.errors:
         head.append(f"  {plural(now.errors, 'error')}", BAD["error"])

@@ -11,7 +11,7 @@ from ..analysis.advice import pieces as kinds
 from ..analysis.advice.pieces import Advice
 from ..analysis.examples import Example
 from ..analysis.study import Study
-from ..analysis.verdict.findings import CANNOT_BE_TOLD, Finding
+from ..analysis.verdict.findings import CANNOT_BE_TOLD, SUPPORTED, Finding
 from ..analysis.verdict.judging import Bet, Verdict
 from .units import count, duration, plural, share
 
@@ -61,8 +61,14 @@ WAITS: Final[Mapping[str, str]] = {
 def judged(finding: Finding) -> str:
     """Say what shares a suspect has, and why it stands as it does."""
     why = f"{finding.why[:1].upper()}{finding.why[1:]}."
-    shares = shares_of(finding)
+    is_known = finding.standing != CANNOT_BE_TOLD or finding.share_of_wall
+    shares = shares_of(finding) if is_known else ""
     return f"{shares}. {why}" if shares else why
+
+
+def supported_first(finding: Finding) -> float:
+    """Return what suspects are sorted by: of those supported, what takes most of the wall."""
+    return -(finding.share_of_wall or 0.0) if finding.standing == SUPPORTED else 1.0
 
 
 def shares_of(finding: Finding) -> str:
@@ -107,17 +113,17 @@ def came_of(bet: Bet | None) -> str:
 
 
 def rule(told: Verdict) -> str:
-    """Say whether superstep synchronisation takes enough for continuous dispatch to pay."""
+    """Say what the rule of thumb makes of superstep synchronisation."""
     measured = share(told.superstep_share)
     if not told.superstep_share:
         return "No slot waited for a barrier: there is nothing that continuous dispatch could save."
     if told.is_continuous_worth_it is None:
-        answer = f"at most {measured}: cannot be told, because dependencies are not known"
-    elif told.is_continuous_worth_it:
-        answer = f"{measured} of slot time: more than the 30 % from which continuous dispatch pays"
-    else:
-        answer = f"{measured} of slot time: less than the 30 % from which continuous dispatch pays"
-    return f"Superstep synchronisation takes {answer}; what it would save is below."
+        measured = f"at most {measured}, because dependencies are not known"
+    return (
+        "By rule of thumb, continuous dispatch pays where superstep synchronisation takes 30 % of"
+        f" slot time or more. Here it takes {measured}. What this run itself would gain is under"
+        " what if, and counts for more."
+    )
 
 
 def what_to_do(one: Advice) -> str:

@@ -39,7 +39,10 @@ def _task(span: ReadableSpan, seconds: float) -> str:
 
 
 def _node(span: ReadableSpan, seconds: float) -> str:
-    return f"📊 Node '{(span.attributes or {}).get(Attr.NODE_NAME)}' took {seconds:.2f}s"
+    attributes = span.attributes or {}
+    # A task's own line comes later, at its superstep's barrier.
+    task = f" for task {str(attributes[Attr.TASK_ID])[:24]}" if Attr.TASK_ID in attributes else ""
+    return f"📊 Node '{attributes.get(Attr.NODE_NAME)}' took {seconds:.2f}s{task}"
 
 
 def _llm(_: ReadableSpan, seconds: float) -> str:

@@ -8,13 +8,14 @@ for? *lifecycle*: what happened to a task of the application from plan to result
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Struct
 
 from ... import semconv
+from ..clip import Ran
 from ..critical_path import critical_path
 from ..jobs import Job
 from ..outline import Outline
@@ -134,7 +135,17 @@ def wall_view(outline: Outline) -> Breakdown:
     return exclusive(outline, outline.top, outline.wall, frozenset(beside))
 
 
-def _along_critical_path(outline: Outline) -> Breakdown:
+def of_jobs_on_path(outline: Outline, jobs: Iterable[Job]) -> Breakdown:
+    """Break down what some jobs did on the critical path, of a run without supersteps."""
+    theirs: set[Ran] = set()
+    stack = [job.top for job in jobs]
+    while stack:
+        theirs.add(ran := stack.pop())
+        stack.extend(ran.inside)
+    return _along_critical_path(outline, theirs)
+
+
+def _along_critical_path(outline: Outline, counted: Container[Ran] | None = None) -> Breakdown:
     tally = Tally()
     ran = {r.span.span_id: r for r in outline.everything}
     own: dict[str, int] = {}
@@ -144,6 +155,8 @@ def _along_critical_path(outline: Outline) -> Breakdown:
     for section in path:
         length = section.end_ns - section.start_ns
         span_id = section.span.span_id
+        if counted is not None and ran[span_id] not in counted:
+            continue
         tally.add(ran[span_id].key, length)
         own[span_id] = own.get(span_id, 0) + length
     for span_id, ns in own.items():

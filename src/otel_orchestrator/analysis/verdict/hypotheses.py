@@ -9,6 +9,7 @@ from typing import Final
 from ... import semconv
 from ...semconv import Attr
 from ..accounting.barriers import Barrier
+from ..accounting.views import of_jobs_on_path
 from ..clip import Ran
 from ..examples import Example, example
 from ..intervals import Interval
@@ -41,7 +42,7 @@ def llm(case: Case) -> Finding:
     total = sum(map(in_llm, services))
     on_wall = sum(in_llm(case.service(j)) for j in case.chain())
     if not case.outline.supersteps:
-        on_wall = in_llm(case.accounting.wall)
+        on_wall = in_llm(of_jobs_on_path(case.outline, case.workers))
     calls = [(s, job) for job in case.workers for s in case.phases.called(job).llm]
     shares = case.of_wall(on_wall), case.of_slots(total)
     return finding(
@@ -175,7 +176,10 @@ def sequence(case: Case) -> Finding:
     """Judge the cycle by the share of the wall in which it runs and no worker can."""
     cycle = case.phases.cycle
     on_wall = case.phases.total(cycle) - case.phases.total(cycle, semconv.GIT)
-    idle = case.accounting.slots.total.ns(semconv.CYCLE, state=semconv.WAITING)
+    starts = [j.scheduled_ns for t in case.phases.turns[:1] for j in t.slot_jobs]
+    # While the plan is made no slot waits for the cycle: that comes before all of it.
+    going_round = [(min(starts), case.outline.wall[1])] if starts else []
+    idle = case.accounting.slots.idle_within(going_round, semconv.CYCLE)
     by_name: dict[str, int] = {}
     for job in cycle:
         by_name[job.name] = by_name.get(job.name, 0) + case.service(job).whole_ns

@@ -89,7 +89,7 @@ def _verdict(study: Study, places: Places) -> dict[str, Any]:
                 "examples": [_example(e, places) for e in finding.examples],
                 "advice": finding.advice,
             }
-            for finding in told.findings
+            for finding in sorted(told.findings, key=words.supported_first)
         ],
         "bets": [
             {"on": on, "came_out": words.came_of(bet), **({} if bet is None else asdict(bet))}

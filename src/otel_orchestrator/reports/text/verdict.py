@@ -29,7 +29,7 @@ def verdict(told: Verdict, jaeger_url: str | None) -> RenderableType:
             indented(words.all_shares(told), DIM),
         )
     parts: list[RenderableType] = []
-    for finding in told.findings:
+    for finding in sorted(told.findings, key=words.supported_first):
         parts.append(_title(finding))
         if finding.standing == SUPPORTED:
             parts += [indented(words.numbers(finding), DIM)]
