@@ -13,6 +13,13 @@ from .private import make_folder, open_file
 DEFAULT_FOLDER: Final = Path(".otel-orchestrator") / "runs"
 LEDGER: Final = ".sent"
 """Suffix of the file beside a run file that says how much of it an endpoint has."""
+OUTSIDE: Final = "process-"
+"""What the name of a file begins with that holds what a process did outside of every run."""
+
+
+def is_of_a_run(file: Path) -> bool:
+    """Whether a file holds one run."""
+    return not file.name.startswith(OUTSIDE)
 
 
 def folder_from_environment() -> Path:

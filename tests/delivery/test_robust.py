@@ -321,6 +321,6 @@ def test_kept_metrics_that_must_make_room_are_said(
     for path in tmp_path.glob("*.jsonl"):
         os.utime(path, (0, 0))
     files = files_of(tmp_path, keep_runs=1)
-    assert files.append("new", [Line(LINE)]) is None
+    assert files.append("process-new", [Line(LINE)]) is None
     assert "before http://there (metrics) took all of it, 1 exports of metrics" in caplog.text
     processor.shutdown()

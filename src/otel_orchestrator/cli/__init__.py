@@ -28,7 +28,7 @@ _COMMANDS: Final = {
     "ship": "Send stored runs to an OTLP endpoint.",
     "stack": "Check what the telemetry goes to.",
     "watch": "Follow a run while it goes on.",
-    "runs": "List the runs on this machine.",
+    "runs": "List the runs in this folder.",
 }
 
 

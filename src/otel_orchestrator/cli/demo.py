@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ..errors import MissingLibraryError
-from ..run_folder import folder_from_environment
+from ..run_folder import folder_from_environment, is_of_a_run
 from ..sources.runfiles import RunFile
 from .report import make_report
 
@@ -67,7 +67,7 @@ def command(**options: object) -> None:
 
 
 def _files(folder: Path) -> set[Path]:
-    return {p for p in folder.glob("*.jsonl") if not p.name.startswith("process-")}
+    return {p for p in folder.glob("*.jsonl") if is_of_a_run(p)}
 
 
 def _words(options: dict[str, object]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from .._guard import log_once_a_minute
 from ..alive import writer_of
 from ..private import open_file
-from ..run_folder import run_files, sync_folder
+from ..run_folder import is_of_a_run, run_files, sync_folder
 from .ledger import count_owed, is_of_metrics, owed_to
 from .ledger import path_of as ledger_of
 from .sender import Sender
@@ -49,7 +50,8 @@ class RunFiles:
     Args:
         folder: where they are.
         max_file_bytes: a file takes no more lines past this size.
-        keep_runs, keep_bytes: older files are removed when a new one would exceed either.
+        keep_runs: so many runs, and as many files of what is outside of runs; older ones go.
+        keep_bytes: of all of them together; older ones go when a new one would exceed it.
         fsync: have the disk keep each write before anything else is done with it.
         sender: hears what was written, to send it.
     """
@@ -127,9 +129,12 @@ class RunFiles:
 
     def _make_room(self, keep: Path) -> None:
         total = 0
-        for position, (_, size, path) in enumerate(reversed(run_files(self._folder))):
+        newer = Counter[bool]()  # what is outside of every run pushes out no run
+        for _, size, path in reversed(run_files(self._folder)):
             total += size
-            if path == keep or (position < self._keep_runs and total <= self._keep_bytes):
+            is_newest = newer[is_of_a_run(path)] < self._keep_runs
+            newer[is_of_a_run(path)] += 1
+            if path == keep or (is_newest and total <= self._keep_bytes):
                 continue
             if (writer := writer_of(path)) is not None and writer.is_alive:
                 continue  # a run that has been quiet for long, and goes on

@@ -33,7 +33,7 @@ from ..alive import SignOfLife
 from ..clock import StepWatch
 from ..errors import RunFileError
 from ..queue.gauges import QueueChange
-from ..run_folder import make_run_folder
+from ..run_folder import OUTSIDE, make_run_folder
 from ..runs import names_a_file
 from ..semconv import Attr
 from . import clean
@@ -59,7 +59,8 @@ class RunFileProcessor(SpanProcessor):
         folder: where the files go; made if missing, readable by the user alone.
         resource: the resource that queue points are written with.
         max_file_bytes: a file takes no more spans past this size.
-        keep_runs, keep_bytes: older files are removed when a new one would exceed either.
+        keep_runs: so many runs, and as many files of what is outside of runs; older ones go.
+        keep_bytes: of all of them together; older ones go when a new one would exceed it.
         fsync: have the disk keep each write before anything else is done with it.
         sender: hears what was written, to send it.
 
@@ -108,7 +109,7 @@ class RunFileProcessor(SpanProcessor):
         self._open: dict[int, Span] = {}
         self._noted: dict[int, str] = {}  # the file of each open span's start note
         self._files = self._new_files()
-        self._process_file = f"process-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+        self._process_file = f"{OUTSIDE}{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
         self._sign = SignOfLife(self.folder, self._process_file)
         self._starting = threading.Lock()
         self._flushing = threading.Lock()

@@ -130,7 +130,7 @@ def configure(
         run_files: write run files.
         run_dir: where to; default `OTEL_ORCHESTRATOR_RUN_DIR`, else `.otel-orchestrator/runs`.
         max_run_file_bytes: a run file takes no more spans past this size.
-        keep_runs: older run files are removed.
+        keep_runs: older runs are removed; of what is outside of runs, as many files are kept.
         fsync: have the disk keep what is written, so that a power cut takes no more than a kill;
             default `OTEL_ORCHESTRATOR_FSYNC`, else off: then the system writes it in its own time.
         split_services: send spans that work and spans that wait as services of their own, which
