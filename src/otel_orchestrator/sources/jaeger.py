@@ -21,7 +21,6 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import urlopen
 
-from .. import semconv
 from ..analysis.roots import is_root
 from ..errors import RunFileError
 from ..model import Run
@@ -36,10 +35,6 @@ _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _ADDRESS: Final = re.compile(r"(https?://.+?)/trace/([0-9a-f]{32})\b")
 _KEYS: Final = {"label": Attr.RUN_LABEL, "run": Attr.RUN_ID}
 _SERVICE: Final = "service"
-_SORTED_BY: Final = (
-    *(semconv.WORKING, semconv.WAITING, semconv.LLM, semconv.GIT, semconv.TOOL, semconv.HTTP),
-    *(semconv.COMPUTE, semconv.FRAMEWORK),
-)
 _SINCE: Final = timedelta(days=30)
 _AT_MOST: Final = 1_500  # what Jaeger's own UI asks for at most
 _ANSWER_WITHIN_S: Final = 60.0
@@ -157,14 +152,13 @@ def _search(url: str, service: str, attributes: Mapping[str, str]) -> str:
 def _services(url: str, service: str | None) -> list[str]:
     if service is not None:
         return [service]
-    named = [
+    # Those that spans were sorted into, too: they hold the run's own where that is an agent's, and
+    # a service may be called so.
+    return [
         str(name)
         for document in _get(f"{url}/api/v3/services", None)
         for name in document.get("services", ())
     ]
-    # A run's own span is structure, and so has the true name where others are sorted.
-    sorted_out = {f"{name}-{suffix}" for name in named for suffix in _SORTED_BY}
-    return [name for name in named if name not in sorted_out]
 
 
 def _has(run: Run, attributes: Mapping[str, str]) -> bool:
