@@ -81,7 +81,7 @@ def test_a_json_file_is_what_is_in_it_not_what_its_name_says(folder: Path) -> No
     run = folder / "run.json"
     run.write_bytes((folder / "a-0.jsonl").read_bytes())
     (digests,) = digests_of([find_group([str(run)], folder)])
-    assert [digest.run_id for digest in digests] == ["run"]
+    assert [digest.run_id for digest in digests] == ["a-0"]
 
 
 def test_a_run_counts_once_whatever_names_it(folder: Path) -> None:
@@ -114,9 +114,9 @@ def test_of_a_run_and_its_torn_copy_the_run_counts(folder: Path) -> None:
 
 
 def test_runs_one_after_the_other_in_one_trace_are_two(folder: Path) -> None:
-    shifted = replace(first := digest_of(run_of(1)), start_us=first.start_us + 1)
+    second = replace(first := digest_of(run_of(1)), run_id="other", start_us=first.end_us)
     baseline = folder / "baseline.json"
-    baseline.write_text(encode([first, shifted]), "utf-8")
+    baseline.write_text(encode([first, second]), "utf-8")
     (digests,) = digests_of([find_group([str(baseline)], folder)])
     assert len(digests) == 2
 

@@ -15,7 +15,7 @@ from ..analysis.summary import Summary, summarize
 from ..errors import RunFileError
 from ..reports.units import duration
 from ..run_folder import folder_from_environment
-from ..sources.found import read
+from ..sources.found import read, source_of
 from ..sources.runfiles import RunFile, list_runs
 from .naming import dir_option
 
@@ -36,7 +36,7 @@ def command(shape: str, folder: Path | None, last: int) -> None:
 
 def _rows(file: RunFile) -> list[dict[str, Any]]:
     try:
-        runs = read(file)
+        runs = read(source_of(file))
     except RunFileError as error:
         return [{"id": file.id, "problem": str(error)}]
     if len(runs) == 1:

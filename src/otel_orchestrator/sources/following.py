@@ -9,10 +9,10 @@ from ..alive import writer_of
 from ..errors import RunFileError
 from ..model import GaugePoint, Span
 from ..semconv import Attr
+from .documents import begins
 from .found import name_one
 from .lines import lines_of, told_in
 from .otlp import Told
-from .runfiles import begins
 
 
 @dataclass

@@ -6,17 +6,19 @@ All are found by a word and read to the same `Run`s, so nothing after this knows
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import RunFileError, SeveralRunsError
 from ..model import Run
+from ..semconv import Attr
+from .documents import documents_of
 from .gathering import runs_in
 from .jaeger import DEFAULT_URL, PREFIX, Wanted, is_jaeger, runs_in_jaeger, wanted_in
-from .lines import BUFFERED, LONGEST, lines_of, told_in
-from .otlp import Told
+from .lines import LONGEST
+from .otlp import SIGNALS
 from .runfiles import RunFile, find_run, is_file, read_run
 
 LABEL: Final = "label="
@@ -24,7 +26,6 @@ LABEL: Final = "label="
 OF: Final = "#"
 """What stands between a file and the one run of it that is meant."""
 _NAMED_AT_MOST: Final = 5
-_OTLP: Final = ("resourceSpans", "resourceMetrics", "resourceLogs")
 
 Progress = Callable[[int], None]
 
@@ -36,10 +37,12 @@ class Export:
 
     Attributes:
         run_id: the one run that is wanted of it; None for all.
+        label: of the runs that are wanted of it; None for all.
     """
 
     path: Path
-    run_id: str | None
+    run_id: str | None = None
+    label: str | None = None
 
 
 Source = RunFile | Export | Wanted
@@ -52,7 +55,7 @@ def find(word: str | None, folder: Path, jaeger_url: str = DEFAULT_URL) -> Sourc
         RunFileError: it names nothing.
     """
     if word is None:
-        return find_run(None, folder)
+        return source_of(find_run(None, folder))
     if is_jaeger(word):
         return wanted_in(word, jaeger_url)
     if word.startswith(("http://", "https://")):
@@ -67,13 +70,18 @@ def find(word: str | None, folder: Path, jaeger_url: str = DEFAULT_URL) -> Sourc
     name, _, run_id = word.partition(OF)
     if run_id and is_file(name):
         return Export(Path(name), run_id)
-    file = find_run(word, folder)
-    return Export(file.path, None) if _is_export(file.path) else file
+    return source_of(find_run(word, folder))
+
+
+def source_of(file: RunFile) -> RunFile | Export:
+    """Return what a file is by its first line: a Collector writes into the same folder, too."""
+    first = _first_line(file.path)
+    return Export(file.path) if _is_otlp(first) and "runFile" not in first else file
 
 
 def is_otlp(path: Path) -> bool:
     """Whether a file begins as a run file or an export does; its name may be any."""
-    return not _first_line(path).keys().isdisjoint(_OTLP)
+    return _is_otlp(_first_line(path))
 
 
 def read(source: Source, progress: Progress | None = None) -> tuple[Run, ...]:
@@ -86,16 +94,25 @@ def read(source: Source, progress: Progress | None = None) -> tuple[Run, ...]:
         try:
             return (read_run(source, progress),)
         except SeveralRunsError:
-            source = Export(source.path, None)
+            source = Export(source.path)
     if isinstance(source, Wanted):
         return runs_in_jaeger(source, progress)
-    runs = runs_in(_documents(source.path, progress))
-    if source.run_id is not None:
-        runs = {run_id: run for run_id, run in runs.items() if run_id == source.run_id}
+    everything = runs_in(documents_of(source.path, progress)).values()
+    runs = [run for run in everything if _is_wanted(run, source)]
     if not runs:
         what = "a run" if source.run_id is None else f"the run {source.run_id}"
-        raise RunFileError(f"{source.path} does not hold {what}")
-    return tuple(sorted(runs.values(), key=lambda run: (run.start_ns, run.id)))
+        marked = "" if source.label is None else f" with the label {source.label}"
+        raise RunFileError(f"{source.path} does not hold {what}{marked}")
+    return tuple(sorted(runs, key=lambda run: (run.start_ns, run.id)))
+
+
+def read_together(paths: Iterable[Path]) -> dict[str, Run]:
+    """Read every run of files as if they were put together, by its id: each may hold a part of it.
+
+    Raises:
+        RunFileError: one of them cannot be read.
+    """
+    return runs_in(told for path in paths for told in documents_of(path))
 
 
 def read_one(source: Source, progress: Progress | None = None) -> Run:
@@ -119,8 +136,13 @@ def name_one(ids: Sequence[str], within: str) -> RunFileError:
     )
 
 
-def _is_export(path: Path) -> bool:
-    return is_otlp(path) and "runFile" not in _first_line(path)
+def _is_wanted(run: Run, source: Export) -> bool:
+    label = str(run.resource.get(Attr.RUN_LABEL, ""))
+    return source.run_id in (None, run.id) and source.label in (None, label)
+
+
+def _is_otlp(first: Mapping[str, Any]) -> bool:
+    return not SIGNALS.isdisjoint(first)
 
 
 def _first_line(path: Path) -> dict[str, Any]:
@@ -130,15 +152,3 @@ def _first_line(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}  # reading it says what is wrong
     return first if isinstance(first, dict) else {}
-
-
-def _documents(path: Path, progress: Progress | None) -> Iterator[Told]:
-    try:
-        with path.open("rb", BUFFERED) as lines:
-            for line in lines_of(lines):
-                if progress is not None:
-                    progress(lines.tell())
-                if (told := told_in(line)) is not None:
-                    yield told
-    except OSError as error:
-        raise RunFileError(f"{path} cannot be read: {error.strerror}") from error

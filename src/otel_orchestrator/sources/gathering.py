@@ -11,6 +11,7 @@ from ..analysis.roots import GRAPHS, is_root
 from ..model import Attributes, GaugePoint, Run, Span, Value, changed
 from ..semconv import INTERRUPTED, PENDING, Attr
 from .clocks import aligned
+from .documents import losses_of
 from .otlp import Told
 
 _WARNINGS_AT_MOST: Final = 20
@@ -20,23 +21,25 @@ class Gathering:
     """What the documents of one run have told so far.
 
     A span without an end is a start note: it counts only where no end of the same span comes.
+
+    Args:
+        lost: what is said already of spans that may be missing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lost: _Said | None = None) -> None:
         self._spans: dict[str, dict[str, Span]] = defaultdict(dict)  # by trace, by span
         self._points: list[GaugePoint] = []
         self._resources: dict[_Process, Attributes] = {}  # the first is of most spans
         self._process_of: dict[tuple[str, str], _Process] = {}  # spans of the others
         self._warnings = _Said()
-        self._lost = _Said()
+        self._lost = _Said() if lost is None else lost
 
     def add(self, told: Told) -> None:
         """Add what a document tells."""
         for resource, spans in told.blocks:
             self.add_spans(spans, resource)
         self._points.extend(told.points)
-        if told.skipped:
-            self.lose(f"{told.skipped} spans of a line make no sense; they are left out")
+        self._lost.add_all(losses_of(told))
         if not self._resources and told.resource:
             self._resources[_process(told.resource)] = told.resource
 
@@ -73,11 +76,6 @@ class Gathering:
         """Add a point of a gauge."""
         self._points.append(point)
 
-    def lose(self, warning: str) -> None:
-        """Note that spans may be missing."""
-        self._warnings.add(warning)
-        self._lost.add(warning)
-
     def run(self, run_id: str, gone_ns: int | None = None) -> Run:
         """Return everything as one run.
 
@@ -93,9 +91,10 @@ class Gathering:
         if len({process.host for process in self._resources}) > 1:
             every, said = aligned(every, self._host_of, main.host)
         spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
-        warnings = (*self._warnings.all(), *said, *_missing(spans, self._ids()))
+        lost = tuple(self._lost.all())
+        warnings = (*lost, *self._warnings.all(), *said, *_missing(spans, self._ids()))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
-        lost, resource = tuple(self._lost.all()), self._resources.get(main, {})
+        resource = self._resources.get(main, {})
         return Run(run_id, spans, points, resource, warnings, lost)
 
     def _main_process(self, spans: list[Span]) -> _Process:
@@ -133,9 +132,12 @@ def runs_in(documents: Iterable[Told]) -> dict[str, Run]:
     """Return every run of documents that may hold many, by its id; what is in no run is left out.
 
     Spans that a Collector sorted into services get their true one back (`orchestrator.service`).
+    What is lost may have been of any of the runs.
     """
-    gathered: dict[str, Gathering] = {}
+    lost = _Said()
+    gathered: dict[str, Gathering] = defaultdict(lambda: Gathering(lost))
     for document in documents:
+        lost.add_all(losses_of(document))
         for recorded, spans in document.blocks:
             resource = _true(recorded)
             of_runs: dict[str, list[Span]] = {}
@@ -144,11 +146,11 @@ def runs_in(documents: Iterable[Told]) -> dict[str, Run]:
                 if run_id is not None:
                     of_runs.setdefault(run_id, []).append(span)
             for run_id, its in of_runs.items():
-                gathered.setdefault(run_id, Gathering()).add_spans(its, resource)
+                gathered[run_id].add_spans(its, resource)
         for point in document.points:
             of = point.attributes.get(Attr.RUN_ID)
             if of is not None:
-                gathered.setdefault(str(of), Gathering()).add_point(point)
+                gathered[str(of)].add_point(point)
     return {run_id: run.run(run_id) for run_id, run in gathered.items()}
 
 
@@ -222,6 +224,10 @@ class _Said:
         self._count += 1
         if len(self._first) < _WARNINGS_AT_MOST:
             self._first.append(warning)
+
+    def add_all(self, warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            self.add(warning)
 
     def all(self) -> list[str]:
         more = self._count - len(self._first)

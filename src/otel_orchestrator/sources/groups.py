@@ -7,31 +7,29 @@ folder of run files, `label=NAME` for all runs of a folder with that label, or a
 from __future__ import annotations
 
 import gc
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
 from ..analysis.comparing.digest import Digest, digest_of
 from ..errors import RunFileError
+from ..model import Run
 from ..semconv import Attr
 from .baselines import read_baseline
-from .found import LABEL, OF, Export, Source, find, is_otlp, read
+from .found import LABEL, OF, Export, Source, find, is_otlp, read, source_of
 from .jaeger import DEFAULT_URL, Wanted
-from .lines import lines_of
-from .otlp import resource_of
+from .labels import Labelled, labels_in
 from .runfiles import RunFile, is_file, list_runs
+from .same import Found, Identity, check_apart, each_once
 
 _BASELINE: Final = ".json"
 _WORTH_PROCESSES: Final = 20 * 2**20
-_LINES_TO_LABEL: Final = 5
 _LABELS_AT_MOST: Final = 8
 
 
@@ -109,59 +107,23 @@ def digests_of(
             found[name] = digests
             if progress is not None:
                 progress(sizes[name])
-    kept: list[dict[_Identity, _Kept]] = []
+    kept: list[dict[Identity, Found]] = []
     for group in groups:
-        everything = [(name, d) for name, digests in group.baselines.items() for d in digests]
-        everything += [(_shown(one), d) for name, one in group.sources.items() for d in found[name]]
-        kept.append(_each_once(everything, tell))
+        everything = [Found(n, None, d) for n, digests in group.baselines.items() for d in digests]
+        everything += [_found(one, d) for name, one in group.sources.items() for d in found[name]]
+        kept.append(each_once(everything, tell))
         if group.sources and not kept[-1]:
             raise RunFileError(
                 "all runs of a side were removed meanwhile: there is nothing to compare"
             )
-    _check_apart(kept)
-    return [[digest for _, digest in group.values()] for group in kept]
+    check_apart(kept)
+    return [[found.digest for found in group.values()] for group in kept]
 
 
-_Identity = tuple[str, int]
-_Kept = tuple[str, Digest]
-"""Where a run is from, for people, and what it came to."""
-
-
-def _identity(digest: Digest) -> _Identity:
-    """Return what tells a run from all others, whatever its file is called.
-
-    Its trace does; but a trace may hold several runs, one after the other.
-    """
-    return (digest.trace_id, digest.start_us) if digest.trace_id else (digest.run_id, 0)
-
-
-def _each_once(
-    everything: Iterable[_Kept], tell: Callable[[str], None] | None
-) -> dict[_Identity, _Kept]:
-    """Keep one of what is the same run, such as in a baseline and in a file: the most complete."""
-    kept: dict[_Identity, _Kept] = {}
-    again: list[str] = []
-    for place, digest in everything:
-        identity = _identity(digest)
-        before, other = kept.setdefault(identity, (place, digest))
-        if other is not digest:
-            again.append(f"{digest.run_id} in {place}, which is the run in {before}")
-            if digest.spans > other.spans:
-                kept[identity] = place, digest
-    if again and tell is not None:
-        more = f", and {len(again) - 1} more" if len(again) > 1 else ""
-        tell(f"A run counts once. Left out: {again[0]}{more}")
-    return kept
-
-
-def _check_apart(groups: Sequence[Mapping[_Identity, _Kept]]) -> None:
-    for before, after in pairwise(groups):
-        for identity in sorted(before.keys() & after.keys()):
-            (place, digest), (other, _) = before[identity], after[identity]
-            files = place if place == other else f"{place} and {other}"
-            raise RunFileError(
-                f"the run {digest.run_id} is on both sides: leave it out of one; it is in {files}"
-            )
+def _found(source: Source, digest: Digest) -> Found:
+    if isinstance(source, Wanted):
+        return Found(_name(source), None, digest)
+    return Found(str(source.path), source.path.resolve(), digest)
 
 
 def _digests(wanted: tuple[Source, bool]) -> list[Digest]:
@@ -171,7 +133,7 @@ def _digests(wanted: tuple[Source, bool]) -> list[Digest]:
         return _read_whole(source)
     except RunFileError as error:
         # Programs that run meanwhile delete the oldest where there are too many.
-        if isinstance(source, RunFile) and not source.path.exists():
+        if not isinstance(source, Wanted) and not source.path.exists():
             return []
         if is_unnamed:
             raise RunFileError(f"{error}. Remove it from the folder, or name the runs") from error
@@ -182,18 +144,24 @@ def _read_whole(source: Source) -> list[Digest]:
     runs = read(source)
     if not all(run.spans for run in runs):
         raise RunFileError(f"{_name(source)} holds no spans: there is nothing to compare")
-    return [digest_of(run) for run in runs]
+    return [digest_of(replace(run, id=_recorded_id(run))) for run in runs]
+
+
+def _recorded_id(run: Run) -> str:
+    """Return a run's id as its spans say it: its file may be called anything."""
+    ids = (span.text(Attr.RUN_ID) for span in run.spans)
+    return next((run_id for run_id in ids if run_id is not None), run.id)
 
 
 def _name(source: Source) -> str:
     if isinstance(source, Wanted):
         return f"{source.word} of {source.url}"
     name = str(source.path.resolve())
-    return f"{name}#{source.run_id}" if isinstance(source, Export) and source.run_id else name
-
-
-def _shown(source: Source) -> str:
-    return _name(source) if isinstance(source, Wanted) else str(source.path)
+    if isinstance(source, Export) and source.run_id is not None:
+        return f"{name}{OF}{source.run_id}"
+    if isinstance(source, Export) and source.label is not None:
+        return f"{name}{OF}{LABEL}{source.label}"
+    return name
 
 
 def _size(source: Source) -> int:
@@ -223,23 +191,29 @@ def _each(processes: int) -> Iterator[_Each]:
         ) from error
 
 
-def _many(word: str, folder: Path) -> Sequence[RunFile] | None:
-    """Return the run files of a label or a folder; None where the word is neither."""
+def _many(word: str, folder: Path) -> Sequence[RunFile | Export] | None:
+    """Return the files of a label or a folder; None where the word is neither."""
     if word.startswith(LABEL):
         label = word.removeprefix(LABEL)
-        labels = [(file, _label(file)) for file in _runs(folder)]
-        if labelled := [file for file, its in labels if its == label]:
+        labels = [(file, labels_in(file.path)) for file in _runs(folder)]
+        if labelled := [one for found in labels if (one := _of_label(label, *found)) is not None]:
             return labelled
-        raise RunFileError(
-            f"no run in {folder} has the label {label}. {_which(its for _, its in labels)}"
-        )
+        known = (label for _, its in labels for label in its.labels)
+        raise RunFileError(f"no run in {folder} has the label {label}. {_which(known)}")
     with suppress(OSError):  # what is too long for a name is no folder
         if Path(word).is_dir():
-            return _runs(Path(word))
+            return [source_of(file) for file in _runs(Path(word))]
     return None
 
 
-def _which(labels: Iterable[str | None]) -> str:
+def _of_label(label: str, file: RunFile, its: Labelled) -> RunFile | Export | None:
+    if its.is_of_one_run:
+        # The first line may be another process's that works for the run, and has none.
+        return file if label in its.labels[:1] else None
+    return Export(file.path, label=label) if label in its.labels else None
+
+
+def _which(labels: Iterable[str]) -> str:
     """Say which labels there are."""
     known = sorted({label for label in labels if label})
     if not known:
@@ -254,7 +228,7 @@ def _one(word: str, folder: Path, jaeger_url: str) -> Source:
     except RunFileError as error:
         is_label = False
         with suppress(RunFileError):
-            is_label = any(_label(file) == word for file in _runs(folder))
+            is_label = any(word in labels_in(file.path).labels for file in _runs(folder))
         if not is_label:
             raise
         raise RunFileError(
@@ -267,23 +241,3 @@ def _runs(folder: Path) -> list[RunFile]:
     if not runs:
         raise RunFileError(f"there are no runs in {folder}, only what happened outside of them")
     return runs
-
-
-def _label(file: RunFile) -> str | None:
-    """Return a run's label, from the first of its lines that says where it is from."""
-    try:
-        with file.path.open("rb") as lines:
-            for _, line in zip(range(_LINES_TO_LABEL), lines_of(lines), strict=False):
-                try:
-                    document = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                resource = resource_of(document) if isinstance(document, dict) else {}
-                # The first line may be another process's that works for the run.
-                if (label := resource.get(Attr.RUN_LABEL)) is not None:
-                    return str(label)
-    except FileNotFoundError:  # it was removed just now
-        return None
-    except OSError as error:
-        raise RunFileError(f"{file.path} cannot be read: {error.strerror}") from error
-    return None

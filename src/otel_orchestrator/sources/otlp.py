@@ -17,6 +17,8 @@ from ..model import Attributes, GaugePoint, Span, Value
 from ..semconv import Attr
 from .printable import printable_attributes, printable_points, printable_spans
 
+SIGNALS: Final = frozenset({"resourceSpans", "resourceMetrics", "resourceLogs", "resourceProfiles"})
+"""What OTLP documents begin with. A Collector may write all of them into one file."""
 LARGEST: Final = 2**63 - 1
 """Of OTLP's integers. As nanoseconds since 1970 it is in the year 2262."""
 IS_ERROR: Final = (2, "STATUS_CODE_ERROR")
@@ -35,6 +37,7 @@ class Told:
         resource: the first one.
         header: `runFile`, of a run file's first line.
         skipped: how many spans make no sense, and are left out.
+        unread: why a line is left out, where it could not be read at all.
     """
 
     blocks: list[tuple[Attributes, list[Span]]]
@@ -42,6 +45,7 @@ class Told:
     resource: Attributes
     header: Any = None
     skipped: int = 0
+    unread: str | None = None
 
 
 def told_by(document: Mapping[str, Any]) -> Told:
@@ -65,7 +69,7 @@ def told_in_any(line: bytes) -> Told | None:
         document = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if isinstance(document, dict) and {"resourceSpans", "resourceMetrics"} & document.keys():
+    if isinstance(document, dict) and not SIGNALS.isdisjoint(document):
         return told_by(document)
     return None
 

@@ -11,18 +11,17 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..alive import writer_of
 from ..errors import NoRunsError, RunFileError, SeveralRunsError
 from ..model import Run
 from ..run_folder import LEDGER
 from ..semconv import Attr
+from .documents import begins, documents_of, is_full
 from .gathering import Gathering
-from .lines import BUFFERED, LONGEST, lines_of, told_in
 from .printable import printable
 
-VERSION: Final = 1
 _SUFFIX: Final = ".jsonl"
 _NAMED_AT_MOST: Final = 3
 
@@ -147,77 +146,31 @@ def read_run(file: RunFile, progress: Callable[[int], None] | None = None) -> Ru
 
     Raises:
         RunFileError: it cannot be read, or holds no OTLP at all.
-        SeveralRunsError: it is several run files, one after the other.
+        SeveralRunsError: it is several run files, one after the other, or an export.
     """
-    told = _Lines()
     before = writer_of(file.path)
-    try:
-        with file.path.open("rb", BUFFERED) as lines:
-            number = 0
-            for number, line in enumerate(lines_of(lines), 1):
-                told.add(number, line)
-                if progress is not None and number % 100 == 0:
-                    progress(lines.tell())
-    except OSError as error:
-        raise RunFileError(f"{file.path} cannot be read: {error.strerror}") from error
-    if not told.documents:
-        why = "it is empty" if not number else "no line of it is OTLP JSON"
+    gathered = Gathering()
+    documents = beginnings = 0
+    is_empty, has_room = True, True
+    for told in documents_of(file.path, progress):
+        gathered.add(told)
+        documents += told.unread is None
+        beginnings += begins(told.header)
+        is_empty, has_room = False, has_room and not is_full(told.header)
+    if not documents:
+        why = "it is empty" if is_empty else "no line of it is OTLP JSON"
         raise RunFileError(f"{file.path} is not a run file: {why}")
     # Looked up before and after: a program may start a run, or end one, meanwhile.
     is_gone = before is not None and not before.is_alive and before == writer_of(file.path)
     # Of a full file, what looks open may have ended.
-    gone_ns = before.seen_ns if before is not None and is_gone and not told.is_full else None
-    run = told.gathered.run(file.id, gone_ns)
-    if told.beginnings > 1:
+    gone_ns = before.seen_ns if before is not None and is_gone and has_room else None
+    run = gathered.run(file.id, gone_ns)
+    # One run file holds one run, whatever spans of others came into it.
+    if beginnings != 1:
         ids = {span.text(Attr.RUN_ID) for span in run.spans} - {None}
         if len(ids) > 1:
             raise SeveralRunsError(f"{file.path} holds {len(ids)} runs")
     return run
-
-
-def begins(header: Any) -> bool:
-    """Whether a header is that of a first line: a later one says why it is there."""
-    return isinstance(header, dict) and header.keys() <= {"version"}
-
-
-class _Lines:
-    """What the lines of a run file have told so far."""
-
-    def __init__(self) -> None:
-        self.documents = 0
-        self.beginnings = 0
-        self.is_full = False
-        self.gathered = Gathering()
-
-    def add(self, number: int, line: bytes) -> None:
-        if not line:
-            most = f"{LONGEST // 2**20} MiB"
-            self.gathered.lose(f"line {number} is longer than {most}; it is left out")
-            return
-        told = told_in(line)
-        if told is None:
-            if line.strip():
-                whole = line.endswith(b"\n")
-                what = "is not OTLP JSON" if whole else "is torn: the program was killed writing it"
-                self.gathered.lose(f"line {number} {what}; it is left out")
-            return
-        self.documents += 1
-        self._note_header(told.header)
-        self.gathered.add(told)
-
-    def _note_header(self, header: Any) -> None:
-        if not isinstance(header, dict):
-            return
-        self.beginnings += begins(header)
-        if header.get("full"):
-            self.is_full = True
-            self.gathered.lose("the run file reached its size limit: later spans are missing")
-        version = header.get("version")
-        if version != VERSION:
-            self.gathered.lose(
-                f"the run file has version {printable(str(version))[:20]}, this program knows"
-                f" {VERSION}: update it"
-            )
 
 
 def _short(folder: Path) -> str:
