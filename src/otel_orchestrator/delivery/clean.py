@@ -52,7 +52,10 @@ def span(given: ReadableSpan) -> ReadableSpan:
     """Return a span without what is secret in it."""
     room = _Room()
     parts: dict[str, Any] = vars(given)
+    start_ns, end_ns = _times(given.start_time, given.end_time)
     changed = {
+        "_start_time": start_ns,
+        "_end_time": end_ns,
         "_name": room.text(given.name),
         "_attributes": _attributes(parts["_attributes"], room),
         "_events": _each(_event, parts["_events"], room),
@@ -245,9 +248,28 @@ def _each(clean: Callable[[Any, _Room], Any], given: Sequence[Any], room: _Room)
 
 def _event(given: Event, room: _Room) -> Event:
     name, attributes = room.text(given.name), _attributes(given.attributes, room)
-    if name is given.name and attributes is given.attributes:
+    at_ns = _instant(given.timestamp)
+    if name is given.name and attributes is given.attributes and at_ns is given.timestamp:
         return given
-    return Event(name, attributes, given.timestamp)
+    return Event(name, attributes, at_ns)
+
+
+def _times(start_ns: int | None, end_ns: int | None) -> tuple[int | None, int | None]:
+    """Return when a span began and ended as OTLP can tell it."""
+    start, end = _instant(start_ns), _instant(end_ns)
+    if end is None or (start is start_ns and end is end_ns):
+        return start, end
+    return start, max(start or 1, end)  # rounding must not put it before the start; 0 is open
+
+
+def _instant(given: Any) -> int | None:
+    # `time.time() * 1e9` is a float, which the SDK takes, and which one alone would lose the line.
+    if given is None or (type(given) is int and 0 <= given <= _LARGEST):
+        return given
+    try:
+        return min(max(0, int(given)), _LARGEST)
+    except (TypeError, ValueError, OverflowError):  # as of NaN
+        return 0
 
 
 def _link(given: Link, room: _Room) -> Link:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -97,16 +98,24 @@ class _Found:
     def add(self, line: bytes, at: int) -> None:
         try:
             told = _DECODER.decode(line)
-            self.is_full = self.is_full or bool(told.runFile.get("full"))
-            for span in (s for b in told.resourceSpans for g in b.scopeSpans for s in g.spans):
-                end_ns = int(span.endTimeUnixNano)
-                self.last_ns = max(self.last_ns, end_ns, int(span.startTimeUnixNano))
-                if end_ns:
-                    self.noted_at.pop(span.spanId, None)
-                else:
-                    self.noted_at[span.spanId] = at
         except ValueError:  # torn, or none of ours
             return
+        self.is_full = self.is_full or bool(told.runFile.get("full"))
+        for span in (s for b in told.resourceSpans for g in b.scopeSpans for s in g.spans):
+            end_ns = _instant(span.endTimeUnixNano)
+            self.last_ns = max(self.last_ns, end_ns, _instant(span.startTimeUnixNano))
+            if end_ns:
+                self.noted_at.pop(span.spanId, None)
+            else:
+                self.noted_at[span.spanId] = at
+
+
+def _instant(told: str | int) -> int:
+    with suppress(ValueError):
+        return int(told)
+    with suppress(ValueError, OverflowError):
+        return int(float(told))  # what others write; one such must not lose the line
+    return 0
 
 
 def _close(run_file: Path, seen_ns: int) -> None:
@@ -149,7 +158,7 @@ def _closing(file: Any, noted_at: dict[str, int], end_ns: int) -> Iterator[dict[
 
 
 def _ended(span: dict[str, Any], end_ns: int) -> dict[str, Any]:
-    start_ns = int(span["startTimeUnixNano"])
+    start_ns = _instant(span["startTimeUnixNano"])
     told = _told(start_ns, end_ns)
     kept = [pair for pair in span.get("attributes", ()) if pair.get("key") not in told]
     return {

@@ -41,7 +41,8 @@ class Sent:
     Attributes:
         bytes: everything before this offset was acknowledged, or refused for good.
         count: how many spans, or exports of metrics, were acknowledged.
-        refused: how many the endpoint takes in no way, not even one by one.
+        refused: how many the endpoint takes in no way, not even one by one, or that cannot be read
+            back from the file.
     """
 
     bytes: int = 0

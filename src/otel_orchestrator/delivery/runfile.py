@@ -311,21 +311,24 @@ class RunFileProcessor(SpanProcessor):
             self._drop(
                 _ended(group) - _ended(kept), "their attributes cannot be cleaned of secrets"
             )
-            yield from self._span_lines(kept)
+            if kept:
+                yield from self._span_lines(kept)
         if changes:
             with guarded("writing the task queue's changes"):
                 yield line_of(encode_queue(changes, self._resource))
 
     def _span_lines(self, spans: Sequence[ReadableSpan]) -> Iterator[Line]:
         ended = [span for span in spans if span.end_time]
+        line = None
         try:
             line = line_of(encode_spans(spans).to_dict(), ended)
         except Exception as error:
-            self._drop(len(ended), f"they cannot be encoded ({type(error).__name__})")
-            return
-        if len(line.data) <= _LINE_BYTES or len(spans) == 1:
+            if len(spans) == 1:
+                self._drop(1 if ended else 0, f"they cannot be encoded ({type(error).__name__})")
+                return
+        if line is not None and (len(line.data) <= _LINE_BYTES or len(spans) == 1):
             yield line
-        else:  # a line is sent as a whole
+        else:  # a line is sent as a whole, and what cannot be encoded loses no others
             middle = len(spans) // 2
             yield from self._span_lines(spans[:middle])
             yield from self._span_lines(spans[middle:])

@@ -294,7 +294,8 @@ class Sender(SpanProcessor):
 
         def progress(sent: Sent, _: int) -> None:
             if sent.refused > owed.sent.refused:
-                self._say_refused(sent.refused, run_file.name)
+                where = f"{run_file.name} (or they cannot be read back)"
+                self._say_refused(sent.refused, where)
             with self._lock:
                 owed.has_sent(sent)
 

@@ -65,10 +65,10 @@ def send_stored(
             break
         refused = export(exporter, batch.spans)
         taken = sent.count + len(batch.spans) - refused
-        sent = Sent(batch.end, taken, sent.refused + refused)
+        sent = Sent(batch.end, taken, sent.refused + refused + batch.unreadable)
         with suppress(OSError):  # a full disk: then the next one to send it sends some twice
             ledger.note(endpoint, sent)
-        progress(sent, len(batch.spans))
+        progress(sent, len(batch.spans) + batch.unreadable)
     return sent
 
 

@@ -22,7 +22,7 @@ class Shipped:
     Attributes:
         spans: how many were sent now.
         before: how many the endpoint had acknowledged before.
-        refused: how many it does not take, not even one by one.
+        refused: how many it does not take, not even one by one, or that cannot be read back.
     """
 
     run_file: Path

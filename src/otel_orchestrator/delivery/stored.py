@@ -19,11 +19,15 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope as Scope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import TraceState
 
+from .._guard import log_once_a_minute
+
 SPANS_AT_ONCE: Final = 512
 """As many as OpenTelemetry's own batches have at most."""
 BYTES_AT_ONCE: Final = 2 * 2**20
 """A Collector takes 4 MiB over gRPC, and protobuf is smaller than JSON."""
 _REMOTE: Final = 0x200  # SpanFlags, https://opentelemetry.io/docs/specs/otlp/
+
+_NOT_AS_OTLP: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 _T = TypeVar("_T")
 
@@ -34,54 +38,89 @@ class Batch:
 
     Attributes:
         start, end: byte offsets; what lies between are whole lines.
+        unreadable: how many more there are that cannot be read back.
     """
 
     start: int
     end: int
     spans: Sequence[ReadableSpan]
+    unreadable: int = 0
 
 
 def read_batch(run_file: Path, start: int, end: int) -> Batch | None:
     """Read the next batch from `start` on; None if no whole line is left before `end`.
 
-    What is no OTLP JSON is passed over: a killed program may have torn a line.
+    What is no JSON is passed over: a killed program may have torn a line. Of what is, a span that
+    cannot be read back is counted and said, and the others are read.
 
     Raises:
         OSError: the file cannot be read.
     """
     spans: list[ReadableSpan] = []
-    at = start
+    at, unreadable = start, 0
     with run_file.open("rb") as file:
         file.seek(start)
         while at < end:
             line = file.readline(end - at)
             if not line.endswith(b"\n"):
                 break
-            found = _spans_in(line)
+            found, odd = _spans_in(line)
             if spans and (
                 len(spans) + len(found) > SPANS_AT_ONCE or at + len(line) - start > BYTES_AT_ONCE
             ):
                 break
             at += len(line)
             spans.extend(found)
-    return Batch(start, at, spans) if at > start else None
+            unreadable += odd
+    if unreadable:
+        log_once_a_minute(
+            f"what cannot be read back of {run_file}",
+            "%s: %d spans in it cannot be read back, and are not sent",
+            run_file.name,
+            unreadable,
+        )
+    return Batch(start, at, spans, unreadable) if at > start else None
 
 
-def _spans_in(line: bytes) -> list[ReadableSpan]:
+def _spans_in(line: bytes) -> tuple[list[ReadableSpan], int]:
+    """Return the ended spans in a line, and how many more of them cannot be read."""
     try:
-        return list(_decoded(line))
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return []
+        document = json.loads(line)
+    except ValueError:
+        return [], 0
+    except RecursionError:
+        return [], 1
+    spans: list[ReadableSpan] = []
+    unreadable = 0
+    try:
+        for span in _decoded(document):
+            if span is None:
+                unreadable += 1
+            else:
+                spans.append(span)
+    except _NOT_AS_OTLP:  # not in a span, but in what holds it: at least one is not read
+        unreadable += 1
+    return spans, unreadable
 
 
-def _decoded(line: bytes) -> Iterator[ReadableSpan]:
-    for block in otlp.TracesData.from_dict(json.loads(line)).resource_spans:
-        resource = resource_of(block.resource, block.schema_url)
-        for group in block.scope_spans:
-            scope = scope_of(group.scope, group.schema_url)
-            for span in group.spans:
-                if span.end_time_unix_nano:
-                    yield _span(span, resource, scope)
+def _decoded(document: Any) -> Iterator[ReadableSpan | None]:
+    """Decode the ended spans one by one; None stands for one that cannot be."""
+    for block in document.get("resourceSpans") or ():
+        above = otlp.ResourceSpans.from_dict({**block, "scopeSpans": None})
+        resource = resource_of(above.resource, above.schema_url)
+        for group in block.get("scopeSpans") or ():
+            within = otlp.ScopeSpans.from_dict({**group, "spans": None})
+            scope = scope_of(within.scope, within.schema_url)
+            for told in group.get("spans") or ():
+                if told.get("endTimeUnixNano") not in (None, 0, "0"):
+                    yield _readable(told, resource, scope)
+
+
+def _readable(told: Any, resource: Resource, scope: Scope | None) -> ReadableSpan | None:
+    try:
+        return _span(otlp.Span.from_dict(told), resource, scope)
+    except _NOT_AS_OTLP:
+        return None
 
 
 def _span(span: otlp.Span, resource: Resource, scope: Scope | None) -> ReadableSpan:
