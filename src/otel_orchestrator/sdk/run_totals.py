@@ -62,7 +62,9 @@ class RunTotals(SpanProcessor):
 
     def _start(self) -> None:
         # In a forked child as well: what is open is the parent's, which adds it up.
-        self._lock = threading.Lock()
+        # The garbage collector may end a span, as of a stream that was dropped, within `add()` of
+        # another one in the same thread: so it may be taken again, and `_Totals` is fit for that.
+        self._lock = threading.RLock()
         self._open: dict[str, _Totals] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -120,7 +122,12 @@ def _is_part(attributes: _Attributes) -> bool:
 
 
 class _Totals:
-    """What one run has come to so far, in seconds by category."""
+    """What one run has come to so far, in seconds by category.
+
+    `add()` may begin anew within itself, where the garbage collector ends another span. It runs
+    only where something is called or a container is made. So no sum is read and written with such
+    a thing in between: `sums[key] += number`, of what was worked out before, is whole.
+    """
 
     def __init__(self, span_id: int) -> None:
         self.span_id = span_id
@@ -139,7 +146,8 @@ class _Totals:
             if category != semconv.HUMAN and not is_beside:
                 self._wait(category, _seconds(span))
         elif category in _WORK and not _is_part(attributes):
-            self._worked[category] += _seconds(span)
+            seconds = _seconds(span)
+            self._worked[category] += seconds
             if category == semconv.LLM:
                 self._llm_call(attributes)
         for key, value in attributes.items():
@@ -149,15 +157,18 @@ class _Totals:
         self._task(span.name.partition(" ")[0], attributes)
 
     def _llm_call(self, attributes: _Attributes) -> None:
-        self._llm_calls += Attr.LLM_CACHED not in attributes
+        if Attr.LLM_CACHED not in attributes:
+            self._llm_calls += 1
         for key, kind in _TOKENS.items():
             tokens = attributes.get(key)
-            self._tokens[kind] += tokens if isinstance(tokens, int) else 0
+            if isinstance(tokens, int):
+                self._tokens[kind] += tokens
 
     def _task(self, operation: str, attributes: _Attributes) -> None:
         if operation not in (semconv.TASK, semconv.NODE):
             return
-        self._task_spans += operation == semconv.TASK
+        if operation == semconv.TASK:
+            self._task_spans += 1
         if (task_id := attributes.get(Attr.TASK_ID)) is not None:
             self._task_ids.add(task_id)
         if Attr.NODE_ATTEMPT in attributes:
@@ -167,8 +178,11 @@ class _Totals:
                 self._wait(category, seconds)
 
     def _wait(self, category: str, seconds: float) -> None:
-        if category in self._waited or len(self._waited) < _CATEGORIES_AT_MOST:
-            self._waited[category] = self._waited.get(category, 0.0) + seconds
+        if category not in self._waited:
+            if len(self._waited) >= _CATEGORIES_AT_MOST:
+                return
+            self._waited.setdefault(category, 0.0)
+        self._waited[category] += seconds
 
     def tell(self, wall_s: float, attributes: _Attributes) -> None:
         """Write it all into gauges."""
