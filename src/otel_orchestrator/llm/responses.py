@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,8 +25,18 @@ _USAGE: Final = {
         "output_token_details.reasoning",
         "completion_tokens_details.reasoning_tokens",
         "output_tokens_details.reasoning_tokens",
+        "output_tokens_details.thinking_tokens",
     ),
 }
+# By LangChain, that which it knows how long it is kept is in the others only; and by Anthropic.
+_CACHE_WRITTEN: Final = (
+    "input_token_details.cache_creation",
+    "input_token_details.ephemeral_5m_input_tokens",
+    "input_token_details.ephemeral_1h_input_tokens",
+    "cache_creation_input_tokens",
+)
+# Anthropic's own input tokens exclude these; those of the others and of the conventions do not.
+_BESIDE_INPUT: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 @dataclass
@@ -54,9 +64,12 @@ def _read_one(told: Told, answer: Any) -> None:
     if usage is None and _at(answer, "model") is None:
         return
     for key, paths in _USAGE.items():
-        value = next((v for path in paths if isinstance(v := _at(usage, path), int)), None)
-        if value is not None:
-            told.usage[key] = told.usage.get(key, 0) + value
+        if values := _numbers(usage, paths):
+            _add(told, key, values[0])
+    if written := _numbers(usage, _CACHE_WRITTEN):
+        _add(told, Attr.CACHE_WRITE_TOKENS, sum(written))
+    if _numbers(usage, ("input_tokens",)):
+        _add(told, Attr.INPUT_TOKENS, sum(_numbers(usage, _BESIDE_INPUT)))
     meta = _at(answer, "response_metadata") or answer
     model = _at(meta, "model_name") or _at(meta, "model")
     if isinstance(model, str):
@@ -74,6 +87,14 @@ def _read_one(told: Told, answer: Any) -> None:
     reason = _at(first, "finish_reason") or _at(meta, "stop_reason")
     if isinstance(reason, str):
         told.response[Attr.FINISH_REASONS] = [reason]
+
+
+def _add(told: Told, key: str, tokens: int) -> None:
+    told.usage[key] = told.usage.get(key, 0) + tokens
+
+
+def _numbers(usage: Any, paths: Iterable[str]) -> list[int]:
+    return [value for path in paths if isinstance(value := _at(usage, path), int)]
 
 
 def _at(item: Any, path: str) -> Any:
