@@ -56,7 +56,9 @@ def planned(*tasks: tuple[str, list[str]]) -> list[dict[str, Any]]:
     return [{"id": i, "status": "planned", "depends_on": needs} for i, needs in tasks]
 
 
-def scheduler(work: Callable[[str], Any], *, is_async: bool, director_s: float = 0.0) -> Any:
+def scheduler(
+    work: Callable[[str], Any], *, is_async: bool, director_s: float = 0.0, **options: Any
+) -> Any:
     """Director → Workers → Director: sends every task whose dependencies are done."""
 
     def director(state: State) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def scheduler(work: Callable[[str], Any], *, is_async: bool, director_s: float =
 
     graph = StateGraph(State)
     graph.add_node("director", director)
-    graph.add_node("worker", aworker if is_async else worker)
+    graph.add_node("worker", aworker if is_async else worker, **options)
     graph.add_edge(START, "director")
     graph.add_conditional_edges("director", route, ["worker", END])
     graph.add_edge("worker", "director")

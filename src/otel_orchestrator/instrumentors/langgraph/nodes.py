@@ -6,6 +6,7 @@ the node.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...redaction import Clean
 from ...semconv import Attr, Metric
-from .reader import Hold, Reader
+from .reader import Reader
 
 START_NODE: Final = "__start__"
 READER: Final = "reader"
 SLOT: Final = "slot"
-_NO_RESULT: Final = ("__error__", "__interrupt__")
+_ERROR: Final = "__error__"
+_NO_RESULT: Final = (_ERROR, "__interrupt__")
+_TIMED_OUT: Final = "langgraph.errors.NodeTimeoutError"
 
 
 class Activity:
@@ -145,15 +148,26 @@ class TaskRecord:
         self.started_ns = self.started_ns or start_ns
         if not self._is_shown:
             return None
-        self.run.activity.begins()
         if self.attempts > 1:
-            self._waited(semconv.RETRY_BACKOFF, self.ended_ns + GAP_NS, start_ns, self.name)
+            self._give_up(start_ns)
         else:
             self._waited_to_start(start_ns)
-        self.node = self._start_node(start_ns=start_ns)
+        self.error, self.ended_ns = None, 0
         if self.app_id is not None and (board := self.run.board()) is not None:
             board.started(self.app_id, start_ns)
+        self.run.activity.begins()
+        self.node = self._start_node(start_ns=start_ns)
         return self.node
+
+    def _give_up(self, start_ns: int) -> None:
+        """End the attempt before the one that starts now: what is run again has failed."""
+        node = self.node
+        if self.ended_ns:
+            self._waited(semconv.RETRY_BACKOFF, self.ended_ns + GAP_NS, start_ns, self.name)
+        elif node is not None:  # it timed out, and LangGraph does not wait until it has cleaned up
+            self._left(asyncio.CancelledError(), start_ns - GAP_NS)
+        if node is not None:
+            node.end(semconv.ERROR, error_type=_TIMED_OUT, end_ns=self.ended_ns)
 
     def _waited_to_start(self, start_ns: int) -> None:
         # A reader who held the stream before LangGraph could hand out the superstep's tasks is
@@ -170,21 +184,41 @@ class TaskRecord:
     def _waited(self, category: str, since_ns: int, start_ns: int, on: str) -> None:
         waits.record(category, since_ns, start_ns - GAP_NS, parent=self.owner, on=on)
 
-    def end_attempt(self, error: BaseException | None) -> None:
-        """Note how the attempt ended; LangGraph may retry it."""
-        self.error = error
-        node = self.node
+    def end_attempt(self, node: Operation | None, error: BaseException | None) -> None:
+        """Note how the attempt whose node span this is ended; LangGraph may retry it."""
         if node is None:
-            self.ended_ns = spans.now_ns()
+            self.error, self.ended_ns = error, spans.now_ns()
             return
-        self.run.activity.ends()
+        if node.end_ns:  # LangGraph has gone on without it
+            return
         if error is None:
             node.end()
-        else:
+        elif self.task is None or not isinstance(error, asyncio.CancelledError):
             node.fail(error)
-        self.ended_ns = node.end_ns
+        # else it timed out, raised this itself, or is no longer wanted: LangGraph tells later
+        self._left(error, node.end_ns or spans.now_ns())
+
+    def _left(self, error: BaseException | None, end_ns: int) -> None:
+        self.error, self.ended_ns = error, end_ns
+        self.run.activity.ends()
         if self.app_id is not None and (board := self.run.board()) is not None:
-            board.ended(self.app_id, ok=error is None, at_ns=node.end_ns)
+            board.ended(self.app_id, ok=error is None, at_ns=end_ns)
+
+    def settle(self) -> None:
+        """Tell, at the barrier, what LangGraph has written down of a node that did not return."""
+        node = self.node
+        if self.attempts == 0 and self._has_result and self._is_shown:
+            self.ended_ns = self.scheduled_ns + GAP_NS
+            source = {Attr.NODE_SOURCE: "restored" if self.was_restored else "cached"}
+            self._start_node(source, self.ended_ns).end(end_ns=self.ended_ns)
+        elif node is not None and not node.end_ns:
+            for channel, noted in list(self.task.writes):
+                if channel == _ERROR and isinstance(noted, BaseException):
+                    if not self.ended_ns:  # it is cleaning up, LangGraph does not wait for that
+                        self._left(noted, spans.now_ns())
+                    self.error = noted
+            if self.error is not None:
+                node.fail(self.error, end_ns=self.ended_ns)
 
     def close(
         self, end_ns: int, error: BaseException | None = None, *, waited_for: str | None = None
@@ -204,8 +238,6 @@ class TaskRecord:
                 parent=self.container,
                 on=waited_for,
             )
-        if self.attempts == 0:
-            self._close_unstarted(end_ns)
         container = self.container
         if container is None:
             return
@@ -219,13 +251,6 @@ class TaskRecord:
             container.end(end_ns=end_ns)
         else:  # planned, but the superstep broke off before it could start, or while it ran
             container.end(semconv.CANCELLED, end_ns=end_ns)
-
-    def _close_unstarted(self, end_ns: int) -> None:
-        if not self._has_result or not self._is_shown:
-            return
-        source = "restored" if self.was_restored else "cached"
-        node = self._start_node({Attr.NODE_SOURCE: source}, end_ns - GAP_NS)
-        node.end(end_ns=node.start_ns)
 
     @property
     def _has_result(self) -> bool:
@@ -266,12 +291,6 @@ class TaskRecord:
         )
 
 
-def outside(hold: Hold, start_ns: int, end_ns: int) -> list[Hold]:
-    """Return the parts of a hold before `start_ns` and after `end_ns`."""
-    parts = [(hold[0], min(hold[1], start_ns)), (max(hold[0], end_ns), hold[1])]
-    return [part for part in parts if part[0] < part[1]]
-
-
 class InContext:
     """Runs one attempt of a node in a context: attach and restore."""
 
@@ -310,16 +329,18 @@ class InContext:
 class Attempt(InContext):
     """Runs one attempt of a node inside its span: start and attach, restore and end."""
 
-    __slots__ = ("_record",)
+    __slots__ = ("_node", "_record")
 
     def __init__(self, record: TaskRecord, context: Context) -> None:
         super().__init__(context)
         self._record = record
+        self._node: Operation | None = None
 
     def __enter__(self) -> None:
         with guarded("starting a node span"):
-            if (node := self._record.begin_attempt()) is not None:
-                self._context = node.context
+            self._node = self._record.begin_attempt()
+            if self._node is not None:
+                self._context = self._node.context
             super().__enter__()
 
     def __exit__(
@@ -330,7 +351,7 @@ class Attempt(InContext):
     ) -> None:
         with guarded("ending a node span"):
             super().__exit__(exc_type, exc, tb)
-            self._record.end_attempt(exc)
+            self._record.end_attempt(self._node, exc)
 
 
 class StandIn:
@@ -345,6 +366,8 @@ class StandIn:
         self._around = around
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("_proc", "_around"):  # `copy` asks one that is not made yet
+            raise AttributeError(name)
         return getattr(self._proc, name)
 
     def invoke(self, *args: Any, **kwargs: Any) -> Any:

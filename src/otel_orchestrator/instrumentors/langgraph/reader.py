@@ -27,6 +27,12 @@ _NO_HOLD_NS: Final = 100_000
 _starting: ContextVar[Reader | None] = ContextVar("otel_orchestrator_reader", default=None)
 
 
+def outside(hold: Hold, start_ns: int, end_ns: int) -> list[Hold]:
+    """Return the parts of a hold before `start_ns` and after `end_ns`."""
+    parts = [(hold[0], min(hold[1], start_ns)), (max(hold[0], end_ns), hold[1])]
+    return [part for part in parts if part[0] < part[1]]
+
+
 class Read(Protocol):
     """What a reader tells of the end of its stream."""
 

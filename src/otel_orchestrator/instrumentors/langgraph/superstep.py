@@ -16,8 +16,8 @@ from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...redaction import Clean
 from ...semconv import Attr, Metric
-from .nodes import READER, Attempt, RunFacts, TaskRecord, outside, stand_in
-from .reader import Hold
+from .nodes import READER, Attempt, RunFacts, TaskRecord, stand_in
+from .reader import Hold, outside
 
 # Why 4 and 2 microseconds: Jaeger's critical path follows the child that ends last, and stores
 # whole microseconds. See docs/architecture.md, "Jaeger's critical path".
@@ -105,10 +105,14 @@ class Superstep:
     def barrier(self, error: BaseException | None = None) -> int:
         """End the tasks; the straggler last, so that critical paths find it. Returns when."""
         records = list(self._records.values())
+        for record in records:
+            record.settle()
         here = [record for record in records if not record.is_pushed]
         straggler = max(here, key=lambda record: record.ended_ns, default=None)
         last_ns = straggler.ended_ns if straggler else 0
-        end_ns = last_ns + _AFTER_LAST_NODE_NS if last_ns else spans.now_ns()
+        # Where it broke off before any node had run, a result that was there before is no end.
+        is_over = straggler is not None and (straggler.attempts > 0 or error is None)
+        end_ns = last_ns + _AFTER_LAST_NODE_NS if last_ns and is_over else spans.now_ns()
         # An error handler's task may have been opened after the last node's end.
         opened_ns = max((record.scheduled_ns for record in here), default=0)
         end_ns = max(end_ns, opened_ns + _AFTER_LAST_NODE_NS)
