@@ -1,8 +1,8 @@
 """Runs that wait for a person: what is known of an interrupted run until another resumes it.
 
 LangGraph's checkpoint holds neither the run's trace nor the instant, so they are kept here by the
-names of graph and thread: in memory, and, once `configure()` has named a store, beside the run
-files, where a process started later finds them.
+names of graph and thread: in memory, or, once `configure()` has named a store, beside the run
+files, where other processes find them and take them away.
 """
 
 from __future__ import annotations
@@ -169,6 +169,8 @@ def remember(
     if _store is not None and is_over:
         try:
             _store.save(key, interruption)
+            # Another process may resume it: what is remembered here would outlive that.
+            _kept.pop(key, None)
         except OSError as error:
             log_once_a_minute(
                 "interruptions",
@@ -181,9 +183,11 @@ def resume(key: str, now_ns: int) -> Interruption | None:
     """Return the run that is being resumed, if it is known, and record how long it waited."""
     _note_over(key, now_ns)
     stored = _store.take(key) if _store is not None else None
-    found = _kept.pop(key, None) or stored
-    if found is not None:
-        waited(found, now_ns)
+    known = [one for one in (stored, _kept.pop(key, None)) if one is not None]
+    if not known:
+        return None
+    found = max(known, key=lambda one: one.at_ns)
+    waited(found, now_ns)
     return found
 
 

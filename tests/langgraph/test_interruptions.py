@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,53 @@ def test_a_resumed_run_whose_interruption_is_not_known_says_so(
     last = max((s for s in spans if s.parent is None), key=lambda s: s.start_time or 0)
     assert attributes_of(last)[Attr.RESUMED] is True
     assert last.links == ()
+
+
+def test_a_thread_may_be_served_by_two_processes_in_turn(
+    traced: InMemorySpanExporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(state: State) -> dict[str, Any]:
+        return {"out": [interrupt("?"), interrupt("?"), interrupt("?")]}
+
+    graph = StateGraph(State)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    asks = graph.compile(checkpointer=InMemorySaver(), name="asks")
+    config: Any = {"configurable": {"thread_id": "1"}}
+    memories: dict[str, OrderedDict[str, Any]] = {"a": OrderedDict(), "b": OrderedDict()}
+    interruptions.keep_in(interruptions.FileStore(tmp_path))
+    try:
+        for process, given in (("a", None), ("b", "one"), ("a", "two"), ("b", "three")):
+            monkeypatch.setattr(interruptions, "_kept", memories[process])
+            monkeypatch.setattr(interruptions, "_over_ns", OrderedDict())
+            invoke(asks, Command(resume=given) if given else {"out": []}, config)
+    finally:
+        interruptions.keep_in(None)
+    spans = traced.get_finished_spans()
+    runs = sorted(
+        (s for s in spans if s.name == "invoke_workflow asks"), key=lambda s: s.start_time or 0
+    )
+    ids = [run.context.span_id for run in runs if run.context]
+    assert [[link.context.span_id for link in run.links] for run in runs[1:]] == [
+        [i] for i in ids[:-1]
+    ]
+    humans = sorted((s for s in spans if s.name == "wait human"), key=lambda s: s.start_time or 0)
+    assert [s.parent.span_id for s in humans if s.parent] == ids[:-1], "each once, below its run"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_kept_for_other_processes_is_known_in_this_one(
+    traced: InMemorySpanExporter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asks = asking().compile(checkpointer=InMemorySaver(), name="asks")
+    config: Any = {"configurable": {"thread_id": "1"}}
+    (tmp_path / "file").touch()
+    interruptions.keep_in(interruptions.FileStore(tmp_path / "file"))
+    try:
+        invoke(asks, {"out": []}, config)
+        invoke(asks, Command(resume="yes"), config)
+    finally:
+        interruptions.keep_in(None)
+    spans = traced.get_finished_spans()
+    assert [len(s.links) for s in spans if s.name == "invoke_workflow asks"] == [0, 1]
+    assert len([s for s in spans if s.name == "wait human"]) == 1
