@@ -109,12 +109,15 @@ class guarded:  # noqa: N801 - reads as a statement
                 _spent_ns += _TIMED_EACH * (_clock_ns() - self._began_ns)
         if exc is None or not isinstance(exc, Exception) or strict:
             return False
-        log_once_a_minute(
-            self._what,
-            "otel-orchestrator failed while %s; the program goes on, this telemetry is lost",
-            self._what,
-            exc_info=exc,
-        )
+        try:  # noqa: SIM105 - `suppress` is a frame, and there may be none left on the stack
+            log_once_a_minute(
+                self._what,
+                "otel-orchestrator failed while %s; the program goes on, this telemetry is lost",
+                self._what,
+                exc_info=exc,
+            )
+        except Exception:  # of a handler of the program's, which has nothing to do with us
+            pass
         return True
 
 
