@@ -1,16 +1,19 @@
 """Make an OpenTelemetry context current for a while, and find again what was current before.
 
-Leaving re-attaches what was current before, rather than detaching by token: a token that belongs to
-another `contextvars.Context` cannot be reset and only logs "Failed to detach". A `try` guards it,
-and no `with`: this is done for every call, and for every step of a generator.
+Leaving makes current what was before, and never detaches by OpenTelemetry's own function: a token
+that belongs to another `contextvars.Context` cannot be reset, which that logs as an error. A `try`
+guards it, and no `with`: this is done for every call, and for every step of a generator.
 """
 
 from __future__ import annotations
+
+from contextvars import Token
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from .._guard import guarded
+from .collecting import is_collecting
 
 
 def enter(context: Context) -> Context | None:
@@ -36,6 +39,42 @@ def leave(ours: Context, previous: Context | None) -> None:
             raise
 
 
+def attach(context: Context) -> Token[Context] | None:
+    """Make a context current for a block; return what to `restore`, or None if it cannot be."""
+    try:
+        return otel_context.attach(context)
+    except Exception:
+        with guarded("attaching a context"):
+            raise
+    return None
+
+
+def restore(ours: Context, token: Token[Context] | None, error: BaseException | None) -> None:
+    """Make current again what was before a block, whatever the block has left attached.
+
+    Args:
+        ours: what was made current for the block.
+        token: what that gave.
+        error: what the block is left with.
+    """
+    try:
+        if token is None:
+            return
+        # A generator that is dropped is closed wherever it happens to be: among others' blocks.
+        if not isinstance(error, GeneratorExit):
+            try:
+                token.var.reset(token)
+                return
+            except ValueError:  # the block is left in another task or thread than it was entered
+                pass
+        if otel_context.get_current() is ours:
+            before = token.old_value
+            otel_context.attach(before if isinstance(before, Context) else Context())
+    except Exception:
+        with guarded("detaching a context"):
+            raise
+
+
 class Inside:
     """The context inside of a generator, current only while it is being stepped.
 
@@ -50,7 +89,7 @@ class Inside:
         self._previous: Context | None = None
 
     def __enter__(self) -> None:
-        self._previous = enter(self._context)
+        self._previous = None if is_collecting() else enter(self._context)
 
     def __exit__(self, *_: object) -> None:
         try:

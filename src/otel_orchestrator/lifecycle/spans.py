@@ -16,6 +16,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import Token
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
@@ -38,7 +40,8 @@ from opentelemetry.util.types import AttributeValue
 from .. import metrics, redaction, runs, semconv
 from .._guard import guarded
 from ..semconv import Attr, Outcome, State
-from .attaching import enter, leave
+from .attaching import attach, restore
+from .collecting import is_collecting
 from .outcomes import outcome_of, type_name
 
 Attributes = Mapping[str, AttributeValue]
@@ -99,7 +102,7 @@ _late: Final[deque[Callable[[], None]]] = deque()
 
 
 def end_late(end: Callable[[], None]) -> None:
-    """Call `end` when the program's next span starts or ends: for finalizers.
+    """Call `end` when the program's next span starts or ends: for what the collector does.
 
     They may run anywhere, even while the SDK holds one of its locks, which ending a span needs.
     """
@@ -154,8 +157,8 @@ class Operation:
     __slots__ = (
         "_forks",
         "_metric",
-        "_previous",
         "_short_waits",
+        "_token",
         "context",
         "end_ns",
         "is_ok",
@@ -182,7 +185,7 @@ class Operation:
         self._metric = metric
         self.measured = measured
         self.on_end: Callable[[Operation], None] | None = None
-        self._previous: Context | None = None
+        self._token: Token[Context] | None = None
         self._short_waits: dict[str, int] | None = None
 
     def set(self, attributes: Attributes) -> None:
@@ -222,6 +225,10 @@ class Operation:
     ) -> None:
         """End the span, once; later calls do nothing. Only `error` makes it an error span."""
         if self.end_ns:
+            return
+        if is_collecting():
+            noticed_ns = now_ns() if end_ns is None else end_ns
+            end_late(partial(self.end, outcome, error_type=error_type, end_ns=noticed_ns))
             return
         with guarded("ending a span"):
             if _late:
@@ -278,7 +285,7 @@ class Operation:
             )
 
     def __enter__(self) -> Operation:
-        self._previous = enter(self.context)
+        self._token = attach(self.context)
         return self
 
     def __exit__(
@@ -287,7 +294,10 @@ class Operation:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        leave(self.context, self._previous)
+        if is_collecting():
+            end_late(partial(restore, self.context, self._token, exc))
+        else:
+            restore(self.context, self._token, exc)
         if exc is None:
             self.end()
         else:
@@ -323,12 +333,12 @@ def start(
         measured: that histogram's attributes: low cardinality only.
         make: the class of the operation, for one that gathers more on its way.
     """
+    if _late:
+        end_late_ones()  # before anything else: it may leave a context that is still current
     if parent is None:
         parent = runs.current()
     if start_ns is None:
         start_ns = now_ns()
-    if _late:
-        end_late_ones()
     with guarded("starting a span"):
         above = trace.get_current_span(parent)
         if not above.is_recording() and _is_left_out(above.get_span_context()):

@@ -1,0 +1,90 @@
+"""Generators that nobody can reach any more are closed by the garbage collector, anywhere."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import otel_orchestrator as otel
+
+from ..sdk.programs import python
+from ..trees import attributes_of
+
+
+@otel.node("decorated")
+def decorated() -> Iterator[int]:
+    yield from range(2)
+
+
+def around() -> Iterator[int]:
+    with otel.node("around"):
+        yield from range(2)
+
+
+class Left:
+    """A generator half-read, in a cycle that holds it."""
+
+    def __init__(self, items: Callable[[], Iterator[int]]) -> None:
+        self.items, self.myself = items(), self
+        next(self.items)
+
+
+@pytest.mark.parametrize("items", [decorated, around])
+def test_what_the_collector_ends_is_told_at_the_next_span(
+    items: Callable[[], Iterator[int]], exported: InMemorySpanExporter
+) -> None:
+    Left(items)
+    before_ns = time.time_ns()
+    gc.collect()
+    after_ns = time.time_ns()
+    assert exported.get_finished_spans() == ()
+    with otel.node("next"):
+        pass
+    left, following = exported.get_finished_spans()
+    assert attributes_of(left)["orchestrator.outcome"] == "abandoned"
+    assert before_ns <= (left.end_time or 0) <= after_ns + 1_000
+    assert following.parent is None, "what has ended is nobody's parent"
+
+
+# The collector comes up after so many allocations, whatever they are for: sooner or later while
+# somebody holds a lock.
+PROGRAM = """
+    import gc
+    otel.configure("x", label="y")
+
+    @otel.node("decorated")
+    def decorated():
+        yield from range(2)
+
+    def around():
+        with otel.task("worker", "left"):
+            yield from range(2)
+
+    class Left:
+        def __init__(self, items):
+            self.items, self.myself = items(), self
+            next(self.items)
+
+    plan = [{"id": f"t{i}", "status": "planned", "depends_on": []} for i in range(20)]
+    for n in range(60):
+        gc.set_threshold(5 + 7 * n)
+        with otel.run("r"):
+            otel.observe_tasks(plan)
+            for i in range(5):
+                Left(decorated)
+                Left(around)
+                with otel.task("w", f"t{i}"):
+                    pass
+    print("done")
+"""
+
+
+def test_no_lock_is_waited_for_that_the_collected_thread_holds(tmp_path: Path) -> None:
+    done: Any = python(PROGRAM, tmp_path)
+    assert done.stdout == "done\n", done.stderr
