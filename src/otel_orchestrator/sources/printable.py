@@ -6,11 +6,12 @@ type something. Where such characters stand, a report shows signs for them, as i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from ..model import Attributes, GaugePoint, Span, Value, changed
+from ..semconv import Attr
 
 _UNKNOWN: Final = "\ufffd"
 _OF_LINES: Final = (ord("\n"), ord("\t"))
@@ -18,11 +19,20 @@ _SIGNS: Final = {
     **{code: chr(0x2400 + code) for code in range(0x20)},
     0x7F: "\u2421",
     **dict.fromkeys(range(0x80, 0xA0), _UNKNOWN),
+    # What ends a line or a paragraph, for programs that know Unicode.
+    **dict.fromkeys((0x2028, 0x2029), _UNKNOWN),
     # What turns the direction of writing round, and halves of characters, which no file can hold.
     **dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], _UNKNOWN),
     **dict.fromkeys(range(0xD800, 0xE000), _UNKNOWN),
 }
 _SIGNS_IN_TEXTS: Final = {code: sign for code, sign in _SIGNS.items() if code not in _OF_LINES}
+_ONE_LINE: Final = (
+    "orchestrator.", "gen_ai.request.", "gen_ai.response.", "vcs.",
+    Attr.PROVIDER, Attr.WORKFLOW_NAME, Attr.AGENT_NAME, Attr.TOOL_NAME,
+    Attr.SERVICE_NAME, Attr.HOST_NAME, Attr.ERROR_TYPE,
+)  # fmt: skip
+"""How keys begin whose values are names that reports put into lines of their own making: with a
+value of several lines, a file could add lines to a report."""
 
 
 def may_need_signs(line: bytes) -> bool:
@@ -49,20 +59,27 @@ def printable_points(points: Sequence[GaugePoint]) -> list[GaugePoint]:
 
 
 def printable_attributes(attributes: Attributes) -> Attributes:
-    """Return attributes; their values may have several lines."""
+    """Return attributes; their values may have several lines, but for those that are names."""
     if all(key.isprintable() and _is_plain(value) for key, value in attributes.items()):
         return attributes
-    return {printable(key): _printable_value(value) for key, value in attributes.items()}
+    return {
+        printable(key): _printable_value(
+            value, _SIGNS if key.startswith(_ONE_LINE) else _SIGNS_IN_TEXTS
+        )
+        for key, value in attributes.items()
+    }
 
 
 def _is_plain(value: Value) -> bool:
     return value.isprintable() if isinstance(value, str) else not isinstance(value, tuple)
 
 
-def _printable_value(value: Value) -> Value:
+def _printable_value(value: Value, signs: Mapping[int, str]) -> Value:
     if isinstance(value, str):
-        return value if value.isprintable() else value.translate(_SIGNS_IN_TEXTS)
-    return tuple(map(_printable_value, value)) if isinstance(value, tuple) else value
+        return value if value.isprintable() else value.translate(signs)
+    if isinstance(value, tuple):
+        return tuple(_printable_value(inner, signs) for inner in value)
+    return value
 
 
 def _is_printable(span: Span) -> bool:
