@@ -129,6 +129,26 @@ def test_a_limit_beyond_all_measure_is_said_as_it_is() -> None:
     assert told_of(found)["wall"] == "no regression: +0.0 % at most, 10 001 times would count"
 
 
+@pytest.mark.parametrize(
+    ("base", "candidate", "said"),
+    [
+        ([100, 101, 102, 103, 104], [150] * 5, "regression: more than +20.0 %, beyond chance"),
+        ([100] * 5, [100] * 5, "no regression: +0.0 % at most, +20.0 % would count"),
+        ([100, 120, 140, 160, 180], [100, 120, 140, 160, 180], "or more, +20.0 % would count"),
+        ([100] * 3, [100] * 3, "not judged: too few runs, +20.0 % would count"),
+        ([100] * 5, [100, 100, 100, 100, None], "some runs have none, +20.0 % would count"),
+    ],
+)
+def test_whatever_the_answer_the_limit_is_said(
+    base: list[float], candidate: list[float | None], said: str
+) -> None:
+    groups = [[{"llm": [] if ms is None else [ms]} for ms in group] for group in (base, candidate)]
+    found = compare(*in_turns(*groups), rules_with([parse_rule("llm.mean>20%")]), trusted=False)
+    assert told_of(found)["llm.mean"].endswith(said)
+    others = {verdict for metric, verdict in told_of(found).items() if metric != "llm.mean"}
+    assert not any("+20.0 %" in verdict for verdict in others)
+
+
 def test_two_against_one() -> None:
     base, candidate = in_turns([{}] * 2, [{}] * 2)
     found = compare(base, candidate[:1], DECLARED, trusted=False)
@@ -178,6 +198,17 @@ def test_what_is_undecided_is_skipped_in_junit_unless_strict(strict: bool, outco
     suite = ElementTree.fromstring(junit.render(few, strict=strict).encode())
     assert [child.tag for case in suite for child in case] == [outcome] * 3
     assert suite.get("failures" if strict else "skipped") == "3"
+
+
+def test_junit_fails_where_the_command_does_and_skips_what_no_run_has() -> None:
+    quiet = [{"llm": [], "git": [100 + n], "lock": 50} for n in range(5)]
+    found = compare(*in_turns(quiet, quiet), DECLARED, trusted=False)
+    assert found.exit_code(strict=True) == 0
+    suite = ElementTree.fromstring(junit.render(found, strict=True).encode())
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "1")
+    skipped = suite.find("testcase[@name='llm.mean']/skipped")
+    assert skipped is not None
+    assert str(skipped.get("message")).endswith(": no run has any")
 
 
 def test_names_of_spans_break_neither_markdown_nor_xml() -> None:

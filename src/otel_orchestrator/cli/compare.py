@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Container, Iterable, Iterator
 from itertools import islice
+from os.path import realpath
 from pathlib import Path
 from typing import Final
 
@@ -143,6 +144,10 @@ def command(
     shapes = {path: _shape_of(path) for path in outputs}
     if html and candidate and "html" not in shapes.values():
         shapes[_PAGE] = "html"
+    if save_baseline is not None and realpath(save_baseline) in map(realpath, shapes):
+        raise OrchestratorError(
+            f"{save_baseline} cannot be both the baseline and a report: give one another name"
+        )
     for path in (*shapes, *([save_baseline] if save_baseline else [])):
         check_free(path, force=force)
     before, after = _read(base, candidate, folder or folder_from_environment(), jaeger_url)

@@ -81,6 +81,17 @@ def _checked(value: Any) -> Any:
     return value
 
 
+def _number(value: Any) -> float:
+    """Return a number that was written as one: a text may say `nan`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("that is no number")
+    return value
+
+
+def _whole(value: Any) -> int:
+    return int(_number(value))
+
+
 def _encoded(digest: Digest) -> str:
     head = {
         "id": digest.run_id,
@@ -131,12 +142,12 @@ def _digest(run: Mapping[str, Any]) -> Digest:
         host=_optional(run["host"]),
         outcome=str(run["outcome"]),
         trace_id=str(run["trace_id"]),
-        start_us=int(run["start_us"]),
-        wall_us=int(run["wall_us"]),
-        spans=int(run["spans"]),
-        on_wall={_key(state, category): int(us) for state, category, us in run["on_wall"]},
-        waits={str(category): int(us) for category, us in run["waits"].items()},
-        waited_on=tuple(Waited(str(c), str(on), int(us)) for c, on, us in run["waited_on"]),
+        start_us=_whole(run["start_us"]),
+        wall_us=_whole(run["wall_us"]),
+        spans=_whole(run["spans"]),
+        on_wall={_key(state, category): _whole(us) for state, category, us in run["on_wall"]},
+        waits={str(category): _whole(us) for category, us in run["waits"].items()},
+        waited_on=tuple(Waited(str(c), str(on), _whole(us)) for c, on, us in run["waited_on"]),
         categories=tuple(
             CategoryAmount(_key(state, category), _read_amount(amount))
             for state, category, amount in run["categories"]
@@ -155,15 +166,15 @@ def _digest(run: Mapping[str, Any]) -> Digest:
 
 
 def _read_amount(fields: list[Any]) -> Amount:
-    count, total, median, p95, covered, waited = fields
-    if int(count) < 1:
+    count, total, median, p95, covered, waited = map(_number, fields)
+    if count < 1:
         raise ValueError("a path without spans")
     return Amount(int(count), int(total), float(median), float(p95), int(covered), int(waited))
 
 
 def _read_example(fields: list[Any]) -> Example:
     trace_id, span_id, task_id, us = fields
-    return Example(str(trace_id), str(span_id), _optional(task_id), int(us))
+    return Example(str(trace_id), str(span_id), _optional(task_id), _whole(us))
 
 
 def _key(state: Any, category: Any) -> Key:

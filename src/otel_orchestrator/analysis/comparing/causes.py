@@ -16,7 +16,7 @@ from typing import Final
 from ... import semconv
 from .comparison import Comparison, Part, Row
 from .digest import NOT_WAITED_FOR, Digest
-from .gate import Gate
+from .gate import Gate, Values
 from .measures import LLM_MEAN, WAITING, WALL
 
 SLOWER: Final = "slower"
@@ -47,7 +47,8 @@ class Cause:
         wall_us: by how much its part of the wall changed; 0 where it has none there.
         waits: of waiting: its categories, the largest difference first.
         on: of waiting: whom for, mostly.
-        is_clear: its interval, taken alone, does not reach zero; None where so few runs have none.
+        is_clear: its interval, taken alone, does not reach zero: of the category, of its part of
+            the wall, or of a wait; None where so few runs have none.
     """
 
     kind: str
@@ -73,7 +74,7 @@ def causes_of(comparison: Comparison) -> tuple[Cause, ...]:
     causes = list(_on_the_wall(comparison)) if WALL in changed else []
     named = {cause.category for cause in causes}
     if LLM_MEAN in changed and semconv.LLM not in named:
-        causes += _of_work(comparison, semconv.LLM, 0.0)
+        causes += _of_work(comparison, semconv.LLM, None)
     wall, waiting = (_has_grown(comparison.gate(metric)) for metric in (WALL, WAITING))
     if WAITING in changed or (WALL in changed and waiting == wall):
         waits = [c for c in _of_waiting(comparison) if c.category not in named]
@@ -96,20 +97,21 @@ def _on_the_wall(comparison: Comparison) -> Iterator[Cause]:
     for part in parts[:_NAMED_AT_MOST]:
         state, category = part.key
         if state == semconv.WORKING:
-            yield from _of_work(comparison, category, part.difference)
+            yield from _of_work(comparison, category, part)
         elif category not in _FOLLOWS:
             waits = tuple(p for p in comparison.waits if p.key == part.key and p.has_grown(grew))
             if waits:
-                yield _waiting(comparison, category, waits, part.difference, grew=grew)
+                yield _waiting(comparison, category, waits, part, grew=grew)
 
 
-def _of_work(comparison: Comparison, category: str, wall_us: float) -> Iterator[Cause]:
+def _of_work(comparison: Comparison, category: str, on_wall: Part | None) -> Iterator[Cause]:
     key = semconv.WORKING, category
     row = next((r for r in comparison.categories if r.key == key), None)
+    wall_us, is_clear = _told_by(on_wall)
     if row is None:
         # Between the nodes there are no spans: only the wall knows that.
         if wall_us:
-            yield Cause(SLOWER, wall_us > 0, category, None, None, wall_us, (), (), False)
+            yield Cause(SLOWER, wall_us > 0, category, None, None, wall_us, (), (), is_clear)
         return
     grew, kind = row.grew, _kind_of(row)
     if (wall_us and (wall_us > 0) != grew) or not _is_told_alike(row, kind):
@@ -124,14 +126,20 @@ def _of_work(comparison: Comparison, category: str, wall_us: float) -> Iterator[
         wall_us=wall_us,
         waits=(),
         on=(),
-        is_clear=row.is_lead,
+        is_clear=is_clear or row.is_lead,
     )
+
+
+def _told_by(on_wall: Part | None) -> tuple[float, bool]:
+    """Return by how much a part of the wall changed, and whether that is clear."""
+    return (0.0, False) if on_wall is None else (on_wall.difference, on_wall.is_clear)
 
 
 def _kind_of(row: Row) -> str:
     """Say whether it is the number of calls or their length: ln(total) = ln(count) + ln(mean)."""
     if row.count.shift is None or row.mean.shift is None:
-        return MORE
+        # Some runs have none: what all have is how many.
+        return MORE if _has_moved(row.count, grew=row.grew) else SLOWER
     counts, means = row.count.shift.estimate, row.mean.shift.estimate
     total = counts + means
     if not total:
@@ -144,7 +152,11 @@ def _kind_of(row: Row) -> str:
 def _is_told_alike(row: Row, kind: str) -> bool:
     """Whether what the kind names went the same way by its medians as by its total."""
     named = {MORE: (row.count,), SLOWER: (row.mean,), BOTH: (row.count, row.mean)}[kind]
-    return all((v.difference > 0) if row.grew else (v.difference < 0) for v in named)
+    return all(_has_moved(values, grew=row.grew) for values in named)
+
+
+def _has_moved(values: Values, *, grew: bool) -> bool:
+    return values.difference > 0 if grew else values.difference < 0
 
 
 def _has_grown(gate: Gate) -> bool:
@@ -167,12 +179,18 @@ def _of_waiting(comparison: Comparison) -> Iterator[Cause]:
     groups = [at_barriers, *((p,) for p in waits if p.key[1] not in AT_BARRIERS)]
     for group in sorted(filter(None, groups), key=_sum, reverse=True)[:_NAMED_AT_MOST]:
         category = semconv.BARRIER if group is at_barriers else group[0].key[1]
-        yield _waiting(comparison, category, group, 0.0, grew=grew)
+        yield _waiting(comparison, category, group, None, grew=grew)
 
 
 def _waiting(
-    comparison: Comparison, category: str, waits: tuple[Part, ...], wall_us: float, *, grew: bool
+    comparison: Comparison,
+    category: str,
+    waits: tuple[Part, ...],
+    on_wall: Part | None,
+    *,
+    grew: bool,
 ) -> Cause:
+    wall_us, is_clear = _told_by(on_wall)
     return Cause(
         kind=WAITS,
         is_growth=grew,
@@ -182,7 +200,7 @@ def _waiting(
         wall_us=wall_us,
         waits=waits,
         on=_whom(comparison, {part.key[1] for part in waits}, grew=grew),
-        is_clear=any(part.is_clear for part in waits),
+        is_clear=is_clear or any(part.is_clear for part in waits),
     )
 
 

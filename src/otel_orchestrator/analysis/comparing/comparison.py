@@ -29,7 +29,7 @@ from .gate import (
     judge,
     values_of,
 )
-from .measures import measure_of
+from .measures import endings_of, measure_of
 from .provenance import Doubts, doubts_about
 from .rules import Rule
 from .statistics import order_of, shift
@@ -37,6 +37,8 @@ from .structure import Structure, structure_of
 
 LEAD_ERROR: Final = Fraction(1, 40)
 """Each end of the interval of a path or category: 95 % of its own, not of all together."""
+_NAMES_AT_LEAST: Final = 2
+"""Of a path's end, so that it can be read without the others: `node worker / git commit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Row:
 
     Attributes:
         path: its names; None for a category.
+        ending: the last of them, enough to tell it from all other paths; of a category, none.
         key: what it counts as: state and category.
         base_runs, candidate_runs: how many runs of each group have it.
         count, mean, median, p95, total: their values; ln(total) = ln(count) + ln(mean).
@@ -54,6 +57,7 @@ class Row:
     """
 
     path: Path | None
+    ending: Path
     key: Key
     base_runs: int
     candidate_runs: int
@@ -68,8 +72,12 @@ class Row:
 
     @property
     def is_lead(self) -> bool:
-        """Whether its total, its count or its mean changed, as far as it alone can tell."""
-        return any(v.shift is not None and v.shift.is_clear for v in (self.total, self.mean))
+        """Whether its total or its mean changed, as far as it alone can tell.
+
+        Where some runs have none of it there is neither, but how often it comes: it may be new.
+        """
+        told = (self.count,) if self.total.shift is None else (self.total, self.mean)
+        return any(v.shift is not None and v.shift.is_clear for v in told)
 
     @property
     def grew(self) -> bool:
@@ -255,11 +263,12 @@ def _rows(
 ) -> tuple[Row, ...]:
     groups = [[rows_of(digest) for digest in group] for group in (base, candidate)]
     names = sorted({name for group in groups for rows in group for name in rows})
-    rows = [_row(name, groups, is_path=rows_of is _paths_of) for name in names]
+    endings = endings_of(names, _NAMES_AT_LEAST) if rows_of is _paths_of else {}
+    rows = [_row(name, groups, endings.get(name)) for name in names]
     return tuple(sorted(rows, key=lambda row: -abs(row.total.difference)))
 
 
-def _row(name: _Name, groups: list[list[_Rows]], *, is_path: bool) -> Row:
+def _row(name: _Name, groups: list[list[_Rows]], ending: Path | None) -> Row:
     before, after = ([rows.get(name) for rows in group] for group in groups)
     there = [f for f in after if f is not None] or [f for f in before if f is not None]
 
@@ -276,7 +285,8 @@ def _row(name: _Name, groups: list[list[_Rows]], *, is_path: bool) -> Row:
         return median(told[0]), median(told[1])
 
     return Row(
-        path=name if is_path else None,
+        path=None if ending is None else name,
+        ending=ending or (),
         key=there[0].key,
         base_runs=sum(f is not None for f in before),
         candidate_runs=sum(f is not None for f in after),

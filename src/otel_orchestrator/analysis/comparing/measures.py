@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from ... import semconv
@@ -122,6 +123,34 @@ def path_name(path: Path) -> str:
     return " / ".join(path)
 
 
+def endings_of(paths: Iterable[Path], at_least: int = 1) -> dict[Path, Path]:
+    """Return the shortest end of each path that no other has, of so many names at least.
+
+    What is itself the end of another is told by all of its names: such an end means it alone.
+    """
+    # Those that end alike are next to each other.
+    ordered = sorted({path: _typed(path)[::-1] for path in paths}.items(), key=lambda p: p[1])
+    backwards = [typed for _, typed in ordered]
+    shared = [0, *map(_shared, backwards, backwards[1:]), 0]
+    found = {}
+    for (path, _), needed in zip(ordered, map(max, shared, shared[1:]), strict=True):
+        parts = accumulate(name.count("/") + 1 for name in reversed(path))
+        enough = (n for n, told in enumerate(parts, 1) if n >= at_least and told > needed)
+        found[path] = path[-next(enough, len(path)) :]
+    return found
+
+
+def _typed(path: Path) -> Path:
+    """Return a path in the parts that it has in a rule, where a name with a slash is two."""
+    return tuple(part.strip() for part in "/".join(path).split("/"))
+
+
+def _shared(one: Path, other: Path) -> int:
+    """Return how many parts are the same at the beginning of both."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 _Amounts = Callable[[Digest], Amount | None]
 
 
@@ -139,20 +168,25 @@ def _amount_of_category(name: str, digests: Iterable[Digest]) -> _Amounts | None
 
 
 def _amount_of_path(name: str, digests: Iterable[Digest]) -> _Amounts:
-    wanted = "/".join(part.strip() for part in name.split("/"))
+    wanted = _typed((name,))
     paths = sorted({p.path for digest in digests for p in digest.paths})
-    ending = [path for path in paths if f"/{'/'.join(path)}".endswith(f"/{wanted}")]
-    found = [path for path in ending if "/".join(path) == wanted] or ending
+    ending = [path for path in paths if _typed(path)[-len(wanted) :] == wanted]
+    found = [path for path in ending if _typed(path) == wanted] or ending
     if not found:
         known = sorted({category_name(c.key) for digest in digests for c in digest.categories})
         raise OrchestratorError(
             f"these runs have no category and no path {name}. Their categories:"
             f" {_some(known)}; --format json lists their paths"
         )
+    if len(found) > 1 and _typed(found[0]) == wanted:
+        raise OrchestratorError(
+            f"{len(found)} paths are all called {name}, as some names have slashes: none of them"
+            " can be judged"
+        )
     if len(found) > 1:
         raise OrchestratorError(
             f"{len(found)} paths end with {name}: type more of it, such as"
-            f" {'/'.join(found[0][-name.count('/') - 2 :])}"
+            f" {'/'.join(endings_of(paths)[found[0]])}"
         )
 
     def amount(digest: Digest) -> Amount | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 from ...errors import OrchestratorError
@@ -62,6 +63,8 @@ def parse_rule(text: str) -> Rule:
             share = float(match[1]) / 100
         else:
             us = float(match[1]) * _MICROSECONDS[match[2]]
+    if not isfinite(share) or not isfinite(us):
+        raise OrchestratorError(f"--fail-on: the limit of {metric} is too large to be a number")
     return Rule(metric, share, us)
 
 

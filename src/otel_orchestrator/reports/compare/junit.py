@@ -7,14 +7,17 @@ from xml.etree import ElementTree
 
 from ...analysis.comparing.causes import causes_of
 from ...analysis.comparing.comparison import Comparison
-from ...analysis.comparing.gate import NO_REGRESSION, REGRESSION, Gate
+from ...analysis.comparing.gate import NO_REGRESSION, NOT_MEASURED, REGRESSION, Gate
 from .words import answer, because, both, sureness, verdict
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(comparison: Comparison, *, strict: bool) -> str:
-    """Return the comparison as JUnit XML; what is undecided is skipped, or fails if `strict`."""
+    """Return the comparison as JUnit XML; what is undecided is skipped, or fails if `strict`.
+
+    What no run has is always skipped: the others decide.
+    """
     suite = ElementTree.Element("testsuite", name="otel-orchestrator compare")
     failed = skipped = 0
     for gate in comparison.gates:
@@ -43,6 +46,8 @@ def render(comparison: Comparison, *, strict: bool) -> str:
 
 def _outcome(gate: Gate, comparison: Comparison, *, strict: bool) -> str | None:
     is_advice = bool(comparison.doubts.advisory)
+    if gate.standing == NOT_MEASURED:
+        return "skipped"
     if gate.standing == NO_REGRESSION and not is_advice:
         return None
     if strict or (gate.standing == REGRESSION and not is_advice):

@@ -40,9 +40,11 @@ def _lines(comparison: Comparison, jaeger_url: str) -> Iterator[str]:
         yield from _table(table)
         yield "</details>"
         yield ""
-    yield "In Jaeger, if the runs were sent there:"
-    yield ""
-    yield from (f"- [{_plain(k.text)}](<{k.url}>)" for k in links(comparison, jaeger_url))
+    where = links(comparison, jaeger_url)
+    if where:
+        yield "In Jaeger, if the runs were sent there:"
+        yield ""
+        yield from (f"- [{_plain(link.text)}](<{link.url}>)" for link in where)
 
 
 def _table(table: Table) -> Iterator[str]:

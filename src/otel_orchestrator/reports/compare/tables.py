@@ -120,7 +120,7 @@ def _rows(title: str, rows: Sequence[Row], notes: tuple[str, ...]) -> Table:
 def _cells(row: Row) -> tuple[str, ...]:
     apart = row.total.shift
     return (
-        row_name(row.key, row.path),
+        row_name(row),
         _counts(row.count),
         "" if apart is None else change(apart.estimate),
         _CLEAR if row.is_lead else "",

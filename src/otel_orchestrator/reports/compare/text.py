@@ -60,8 +60,10 @@ def _parts(comparison: Comparison, jaeger_url: str, width: int) -> Iterator[Rend
         yield section(table.title)
         yield _laid_out(table)
         yield from (note(line) for line in table.notes)
-    yield section("In Jaeger, if the runs were sent there")
-    for link in links(comparison, jaeger_url):
+    where = links(comparison, jaeger_url)
+    if where:
+        yield section("In Jaeger, if the runs were sent there")
+    for link in where:
         yield _item(link.text)
         yield Padding(Text(link.url, f"{DIM} link {link.url}"), (0, 0, 0, 4))
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from ... import semconv
 from ...analysis.comparing.causes import BOTH, MORE, SLOWER, WAITS, Cause
-from ...analysis.comparing.comparison import Comparison
+from ...analysis.comparing.comparison import Comparison, Row
 from ...analysis.comparing.gate import (
     FALSE_ALARMS,
     NO_REGRESSION,
@@ -56,7 +56,6 @@ _WAITS: Final = {
     semconv.CHECKPOINT: "for the checkpointer",
     semconv.CONSUMER: "for the reader of the stream",
 }
-_ENDS: Final = 2
 
 
 def title(comparison: Comparison) -> str:
@@ -152,12 +151,15 @@ def verdict(gate: Gate) -> str:
         assert gate.values.shift is not None
         return f"no regression: {_growth(gate.values.shift.high)} at most, {limit} would count"
     if gate.standing == UNDECIDED and gate.smallest_found is None:
-        return "undecided: some runs have none"
+        return f"undecided: some runs have none, {limit} would count"
     if gate.standing == UNDECIDED:
         assert gate.smallest_found is not None
         found = _growth(gate.smallest_found)
-        return f"undecided: {_against(gate.values)} could have found {found} or more"
-    return "no run has any" if gate.standing == NOT_MEASURED else "not judged: too few runs"
+        could = f"{_against(gate.values)} could have found {found} or more"
+        return f"undecided: {could}, {limit} would count"
+    if gate.standing == NOT_MEASURED:
+        return "no run has any"
+    return f"not judged: too few runs, {limit} would count"
 
 
 def because(cause: Cause) -> str:
@@ -173,8 +175,8 @@ def because(cause: Cause) -> str:
     if cause.wall_us:
         more = "more" if cause.wall_us > 0 else "less"
         facts.append(f"{duration(abs(cause.wall_us) * 1e3)} {more} of the wall clock")
-    if cause.path is not None and cause.path.path is not None:
-        facts.append(f"most of it in {path_name(cause.path.path[-_ENDS:])}")
+    if cause.path is not None:
+        facts.append(f"most of it in {row_name(cause.path)}")
     return f"{start} {what}: {'; '.join(facts)}.{_doubt(cause)}"
 
 
@@ -284,8 +286,6 @@ def _in_per_cent(values: Values) -> str:
     return f" ({change(values.shift.estimate)})"
 
 
-def row_name(key: tuple[str, str], path: tuple[str, ...] | None) -> str:
-    """Return what a row is called: a category, or the end of a path."""
-    if path is None:
-        return category_name(key)
-    return path_name(path[-_ENDS:])
+def row_name(row: Row) -> str:
+    """Return what a row is called: a category, or the end of a path that no other path has."""
+    return category_name(row.key) if row.path is None else path_name(row.ending)
