@@ -246,7 +246,8 @@ FORKED = """
 def test_a_forked_child(tmp_path: Path, receiver: Receiver, end: str, before_s: float) -> None:
     """Each writes its own spans; what the parent has open, the parent ends."""
     found, errors = ended(tmp_path, FORKED.format(end=end, before_s=before_s), receiver)
-    assert errors == ""
+    # Python 3.12 warns of every fork of a program that has threads.
+    assert all("fork" in line for line in errors.splitlines())
     assert found == dict.fromkeys(
         ["both", "node before", "node of the child", "node of the parent"], "ok"
     )

@@ -108,7 +108,8 @@ def test_programs_get_the_same() -> None:
     [same] = document["advice"][2]["examples"]
     assert (same["span_id"], same["duration_ns"], same["about_ns"]) == ("6", SECOND, 2 * SECOND)
     [model] = document["models"]
-    assert (model["model"], model["output_tokens_per_s"], model["cost"]) == ("gpt-4o", 50.0, 0.075)
+    assert (model["model"], model["output_tokens_per_s"]) == ("gpt-4o", 50.0)
+    assert model["cost"] == pytest.approx(0.075)  # Python 3.12 adds floats up otherwise
 
 
 def test_advice_points_to_what_the_wall_would_gain() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -51,6 +52,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    if path.is_symlink():  # in a circle: Python 3.13 leaves them as they are
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     # A name may be no longer than 255 bytes: that of the file may have all of them.
     partial = path.with_name(f".{path.name[:_KEPT]}.{os.getpid()}.partial")
     try:
