@@ -79,6 +79,7 @@ FRAMES: Final = {
 RESTORING: Final = {
     "lifecycle.attaching:Inside.__exit__",
     "lifecycle.attaching:leave",
+    "lifecycle.attaching:restore",
     "instrumentors._patching:Around.__exit__",
     "instrumentors._sdk:_Entry.ends",
     "instrumentors.langgraph.nodes:Attempt.__exit__",

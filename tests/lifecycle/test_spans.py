@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import sys
@@ -12,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
@@ -45,22 +43,6 @@ def test_an_operation_ends_once(exported: InMemorySpanExporter) -> None:
     operation.fail(ValueError())
     assert operation.end_ns == first
     assert tree(exported.get_finished_spans()) == "outer [interrupted]"
-
-
-def test_a_block_left_in_another_task_does_not_disturb_that_tasks_context(
-    exported: InMemorySpanExporter,
-) -> None:
-    async def scenario() -> None:
-        operation = begin()
-        operation.__enter__()
-        theirs = otel_context.set_value("theirs", 1)
-        before = attaching.enter(theirs)
-        operation.__exit__(None, None, None)
-        assert otel_context.get_current() is theirs
-        attaching.leave(theirs, before)
-
-    asyncio.run(scenario())
-    assert tree(exported.get_finished_spans()) == "outer"
 
 
 def test_a_broken_provider_costs_spans_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
