@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -325,8 +326,9 @@ def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> 
         if run is None:
             return
         _under_way.discard(loop)
-        if isinstance(error, GeneratorExit) and not is_over:
-            # A reader that leaves at the news of an interrupt abandons nothing.
+        if isinstance(error, GeneratorExit | CancelledError) and not is_over:
+            # A reader that leaves at the news of an interrupt abandons nothing. In Python 3.13 an
+            # event loop that ends cancels what is to close its stream.
             error = run.interrupt or error
         if error is not None and outcomes.outcome_of(error) == INTERRUPTED and not loop.is_nested:
             thread_id = _thread_of(loop)
