@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otel_orchestrator.lifecycle.wrapping import wrap
 
 from ..trees import tree
-from .work import begin
+from .work import begin, inner_span
 
 
 def leaks() -> None:
@@ -139,3 +139,28 @@ def test_a_generator_that_is_dropped_with_an_open_block_does_not_disturb_another
 
     contextvars.Context().run(call)
     assert tree(exported.get_finished_spans()) == "outer [abandoned]\n  outer"
+
+
+def test_a_generator_that_the_collector_closes_does_not_disturb_what_is_current_by_then(
+    exported: InMemorySpanExporter,
+) -> None:
+    def work() -> Iterator[Any]:
+        with begin():
+            try:
+                me = yield  # so that only the collector finds it
+                yield me
+            except GeneratorExit:
+                return
+
+    def call() -> None:
+        generator: Any = work()
+        next(generator)
+        generator.send(generator)
+        del generator
+        with begin() as other:
+            gc.collect()
+            inner_span()
+            assert otel_context.get_current() is other.context
+
+    contextvars.Context().run(call)
+    assert tree(exported.get_finished_spans()) == "outer\n  outer\n    inner"

@@ -295,7 +295,8 @@ class Operation:
         tb: TracebackType | None,
     ) -> None:
         if is_collecting():
-            end_late(partial(restore, self.context, self._token, exc))
+            # However the block is left then: what is current by that time is not of its making.
+            end_late(partial(restore, self.context, self._token, GeneratorExit()))
         else:
             restore(self.context, self._token, exc)
         if exc is None:
