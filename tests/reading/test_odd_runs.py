@@ -11,6 +11,7 @@ import pytest
 from otel_orchestrator.analysis.accounting.views import account
 from otel_orchestrator.analysis.outline import outline_of
 from otel_orchestrator.analysis.study import study
+from otel_orchestrator.analysis.tree import forest_of
 from otel_orchestrator.model import Run
 from otel_orchestrator.reports import html as html_report
 from otel_orchestrator.reports import json as json_report
@@ -145,3 +146,26 @@ def test_a_run_that_was_cancelled_says_that_its_numbers_end_there() -> None:
     spans = Spans()
     spans.add("invoke_workflow w", 0, 100, None, outcome="cancelled")
     assert "it was cancelled: all numbers are of what ran until then" in reported(spans.run())
+
+
+def test_spans_of_two_traces_with_the_same_ids_are_all_there_once(tmp_path: Path) -> None:
+    spans = [
+        {
+            "traceId": trace * 32,
+            "spanId": f"{n:016x}",
+            "parentSpanId": f"{n - 1:016x}" if n > 1 else "",
+            "name": "node n",
+            "startTimeUnixNano": str(10**18 + n),
+            "endTimeUnixNano": str(10**18 + 100),
+        }
+        for trace in "ab"
+        for n in range(1, 25)
+    ]
+    blocks = [{"resource": {}, "scopeSpans": [{"spans": spans}]}]
+    (tmp_path / "r.jsonl").write_text(
+        json.dumps({"runFile": {"version": 1}, "resourceSpans": blocks})
+    )
+    run = read_run(find_run(None, tmp_path))
+    assert run.warnings == ()
+    walked = [span.span_id for span, _ in forest_of(run.spans).walk()]
+    assert len(walked) == len(set(walked)) == 48

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -84,6 +84,10 @@ class Gathering:
             gone_ns: the last sign of life of its program, if that was killed.
         """
         every = [span for trace in self._spans.values() for span in trace.values()]
+        ids = self._ids()
+        if len(ids) < len(every):
+            every = _told_apart(self._spans)
+            ids = {span.span_id for span in every}
         main = self._main_process(every)
         if gone_ns is not None:
             every = _closed(every, gone_ns)
@@ -92,7 +96,7 @@ class Gathering:
             every, said = aligned(every, self._host_of, main.host)
         spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
         lost = tuple(self._lost.all())
-        warnings = (*lost, *self._warnings.all(), *said, *_missing(spans, self._ids()))
+        warnings = (*lost, *self._warnings.all(), *said, *_missing(spans, ids))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
         resource = self._resources.get(main, {})
         return Run(run_id, spans, points, resource, warnings, lost)
@@ -167,6 +171,31 @@ def _stood_for(pending: Span) -> Span:
     span_id = str(attributes.pop(Attr.PENDING))
     name = pending.name.removeprefix(f"{PENDING} ")
     return changed(pending, span_id=span_id, name=name, end_ns=None, attributes=attributes)
+
+
+def _told_apart(traces: Mapping[str, Mapping[str, Span]]) -> list[Span]:
+    """Return all spans, with other ids for those that an earlier trace has used already.
+
+    Everything after this knows a span by its id alone. In one run's traces none comes twice, unless
+    somebody has made it so.
+    """
+    found: list[Span] = []
+    taken: set[str] = set()
+    for trace_id, spans in traces.items():
+        other = {span_id: f"{trace_id}-{span_id}" for span_id in taken & spans.keys()}
+        taken |= spans.keys()
+        for span in spans.values():
+            above = span.parent_id
+            found.append(
+                changed(
+                    span,
+                    span_id=other.get(span.span_id, span.span_id),
+                    parent_id=above if above is None else other.get(above, above),
+                )
+                if other
+                else span
+            )
+    return found
 
 
 def _closed(spans: list[Span], gone_ns: int) -> list[Span]:
