@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import Any, TypedDict
 
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otel_orchestrator as otel
 from otel_orchestrator import instrumentors
+from otel_orchestrator.errors import MissingLibraryError
 from otel_orchestrator.instrumentors.openai import OpenAIInstrumentor
 
 NAMES = tuple(instrumentors._ENTRIES)
@@ -137,3 +139,15 @@ def test_what_does_not_fit_is_not_named_as_instrumented(monkeypatch: pytest.Monk
         assert otel.instrument(only=["openai", "git"]) == ("git",)
     finally:
         otel.uninstrument()
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("langgraph", "'otel-orchestrator[langgraph]'"), ("anthropic", "anthropic")],
+)
+def test_a_library_that_is_missing_is_named_with_what_brings_it(
+    name: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instrumentors, "find_spec", lambda _: None)
+    with pytest.raises(MissingLibraryError, match=re.escape(f"Type: pip install {wanted}") + "$"):
+        otel.instrument(only=[name])

@@ -10,8 +10,9 @@ class OrchestratorError(Exception):
 class MissingLibraryError(OrchestratorError):
     """A library that was asked for is not installed; the text names the `pip install`."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} is not installed. Type: pip install 'otel-orchestrator[{extra}]'")
+    def __init__(self, what: str, extra: str | None) -> None:
+        wanted = what if extra is None else f"'otel-orchestrator[{extra}]'"
+        super().__init__(f"{what} is not installed. Type: pip install {wanted}")
 
 
 class RunFileError(OrchestratorError):

@@ -17,14 +17,15 @@ __all__ = ("instrument", "uninstrument")
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An instrumentor, as `module:Class`, the library it needs, and the options it takes.
+    """An instrumentor, as `module:Class`, the library it needs, the extra of ours that brings it,
+    if there is one, and the options it takes.
 
     `given` are options that it gets from `instrument()`, but not from `opentelemetry-instrument`.
     """
 
     home: str
     library: str | None
-    extra: str = "langgraph"
+    extra: str | None = None
     options: frozenset[str] = frozenset()
     given: Mapping[str, Any] = field(default_factory=dict)
 
@@ -34,6 +35,7 @@ _MAKE_SPANS: Final = {"make_spans": True}
 _ENTRIES: Final = {
     "langgraph": _Entry(
         f"{_HERE}.langgraph:LangGraphInstrumentor",
+        "langgraph",
         "langgraph",
         options=frozenset(
             {
@@ -91,7 +93,7 @@ def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[
             continue
         if entry.library is not None and find_spec(entry.library) is None:
             if only is not None:
-                raise MissingLibraryError(entry.library, entry.extra)
+                raise MissingLibraryError(entry.library.replace("_", "-"), entry.extra)
             continue
         if is_off:
             continue
