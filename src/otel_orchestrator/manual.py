@@ -38,7 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _LOOPS_KEY: Final = otel_context.create_key("otel-orchestrator-loops")
-_TASK_KEY: Final = otel_context.create_key("otel-orchestrator-task")
+_WORK_KEY: Final = otel_context.create_key("otel-orchestrator-work")
 
 
 class Traced:
@@ -105,10 +105,11 @@ def run(
             metric=Metric.WORKFLOW_DURATION,
             measured=measured,
         )
-        operation.context = otel_context.set_value(_LOOPS_KEY, count(), operation.context)
-        run_id = runs.run_id_of(operation.context)
-        tasks.open_board(run_id)
-        operation.on_end = lambda _: tasks.close_board(run_id)
+        # First how it ends, here and below: whatever fails between, its end is told.
+        operation.on_end = lambda ended: tasks.close_board(runs.run_id_of(ended.context))
+        with guarded("opening a run"):
+            operation.context = otel_context.set_value(_LOOPS_KEY, count(), operation.context)
+            tasks.open_board(runs.run_id_of(operation.context))
         return operation
 
     return Traced(begin)
@@ -187,36 +188,46 @@ def task(
             measured={Attr.TASK_NAME: name},
         )
         started_ns = operation.start_ns if message is None else message.at_ns
-        if message is not None:
-            message.record_wait(operation)
-        run_id = runs.run_id_of(operation.context)
-        board = None if task_id is None else tasks.board_of(operation.context)
-        if task_id is not None and board is not None:
-            with guarded("noting that a task is worked on"):
-                if (plan := board.scheduled(task_id, operation.start_ns)) is not None:
-                    operation.set(plan.attributes())
-                    for category, waited_ns in (
-                        (semconv.DEPENDENCY, plan.dependency_ns),
-                        (semconv.HELD, plan.held_ns),
-                        (semconv.CYCLE, plan.cycle_ns),
-                    ):
-                        waits.measure(category, waited_ns, operation.context)
-                board.started(task_id, started_ns)
-                operation.context = otel_context.set_value(_TASK_KEY, task_id, operation.context)
-        if write_timing and isinstance(item, MutableMapping):
-            started_at = datetime.fromtimestamp(started_ns / 1e9, UTC)
-            item["started_at"] = started_at.isoformat()
+        worker = object()
 
         def finish(ended: Operation) -> None:
-            if task_id is not None and (board := tasks.find_board(run_id)) is not None:
-                board.ended(task_id, ok=ended.is_ok, at_ns=ended.end_ns)
+            with guarded("noting that a task is worked on no more"):
+                board = tasks.find_board(runs.run_id_of(ended.context))
+                if task_id is not None and board is not None:
+                    board.ended(task_id, ok=ended.is_ok, at_ns=ended.end_ns, by=worker)
             if write_timing and isinstance(item, MutableMapping):
                 item["duration_seconds"] = (ended.end_ns - started_ns) / 1e9
 
         operation.on_end = finish
+        with guarded("noting for how long a task was on its way"):
+            if message is not None:
+                message.record_wait(operation)
+        with guarded("noting that a task is worked on"):
+            board = None if task_id is None else tasks.board_of(operation.context)
+            if task_id is not None and board is not None:
+                _work(operation, board, task_id, worker, started_ns)
+        with guarded("writing a task's timing"):
+            if write_timing and isinstance(item, MutableMapping):
+                started_at = datetime.fromtimestamp(started_ns / 1e9, UTC)
+                item["started_at"] = started_at.isoformat()
         return operation
 
     return Traced(begin)
+
+
+def _work(
+    operation: Operation, board: tasks.QueueBoard, task_id: str, worker: object, started_ns: int
+) -> None:
+    if (plan := board.scheduled(task_id, operation.start_ns)) is not None:
+        operation.set(plan.attributes())
+        for category, waited_ns in (
+            (semconv.DEPENDENCY, plan.dependency_ns),
+            (semconv.HELD, plan.held_ns),
+            (semconv.CYCLE, plan.cycle_ns),
+        ):
+            waits.measure(category, waited_ns, operation.context)
+    board.started(task_id, started_ns, by=worker)
+    operation.context = otel_context.set_value(_WORK_KEY, (task_id, worker), operation.context)
 
 
 def wait(category: str, *, on: str | None = None) -> Traced:
@@ -226,7 +237,8 @@ def wait(category: str, *, on: str | None = None) -> Traced:
         category: what kind of wait, one of a few words.
         on: what it waits for, such as a lock's name.
 
-    A `task` that waits in a `queue` is ready meanwhile, and not active.
+    A `task` that waits in a `queue` is ready meanwhile, and not active; where parts of it wait at
+    once, until the first of them goes on.
     """
 
     def begin() -> Operation:
@@ -238,15 +250,23 @@ def wait(category: str, *, on: str | None = None) -> Traced:
             metric=Metric.WAIT_DURATION,
             measured={Attr.CATEGORY: category},
         )
-        task_id = otel_context.get_value(_TASK_KEY, operation.context)
-        board = tasks.find_board(runs.run_id_of(operation.context))
-        if category == semconv.QUEUE and isinstance(task_id, str) and board is not None:
+        if category == semconv.QUEUE:
             with guarded("noting that a task waits for a slot"):
-                board.ended(task_id, ok=False, at_ns=operation.start_ns)
-            operation.on_end = lambda ended: board.started(task_id, ended.end_ns)
+                _queue(operation)
         return operation
 
     return Traced(begin)
+
+
+def _queue(operation: Operation) -> None:
+    work = otel_context.get_value(_WORK_KEY, operation.context)
+    board = tasks.find_board(runs.run_id_of(operation.context))
+    if isinstance(work, tuple) and board is not None:
+        task_id, worker = work
+        operation.on_end = lambda ended: board.works(
+            task_id, by=worker, now=True, at_ns=ended.end_ns
+        )
+        board.works(task_id, by=worker, now=False, at_ns=operation.start_ns)
 
 
 def tool_call(name: str, *, call_id: str | None = None) -> Traced:

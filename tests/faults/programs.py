@@ -275,8 +275,8 @@ def configured(llm: LLM, stack: ExitStack) -> Group:
 
 
 MANUAL: Final = frozenset(
-    "manual runs queue.tasks queue.fields lifecycle.spans lifecycle.waits lifecycle.wrapping"
-    " lifecycle.attaching".split()
+    "manual runs queue.tasks queue.states queue.turns queue.fields lifecycle.spans lifecycle.waits"
+    " lifecycle.wrapping lifecycle.attaching".split()
 )
 
 

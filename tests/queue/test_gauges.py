@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_orchestrator.queue import gauges as queue_gauges
 from otel_orchestrator.queue import tasks
 from otel_orchestrator.semconv import Attr, Metric
 
@@ -65,10 +63,3 @@ def test_of_very_many_runs_in_one_process_the_gauges_tell_the_sum(
     depth = gauges(measured)[Metric.QUEUE_DEPTH]
     assert sum(depth.values()) == 0
     assert None not in {state for _, state in depth}, "the SDK's own overflow"
-
-
-def test_a_forked_child_may_make_gauges_while_a_thread_of_its_parent_does() -> None:
-    with queue_gauges._making:
-        if (child := os.fork()) == 0:
-            os._exit(0 if queue_gauges._making.acquire(blocking=False) else 1)
-    assert os.waitpid(child, 0)[1] == 0

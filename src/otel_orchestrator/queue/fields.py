@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from .._guard import guarded
 
-FINISHED: Final = "finished"
+DONE: Final = "done"
+FAILED: Final = "failed"
+ACTIVE: Final = "active"
+PLANNED: Final = "planned"
 _TEXTS: Final = (str, bytes, bytearray)
 
 
@@ -38,9 +41,16 @@ class TaskFields:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A task as the application showed it: its status word and the ids it depends on, if known."""
+    """A task as the application showed it.
+
+    Attributes:
+        status: the application's word.
+        means: one of the four above.
+        needs: ids of the tasks that it depends on, if they are known.
+    """
 
     status: str
+    means: str
     needs: frozenset[str] | None
 
 
@@ -55,28 +65,9 @@ def read_tasks(tasks: Any, fields: TaskFields) -> dict[str, Seen]:
         task_id = _field(item, fields.id)
         if task_id is not None:
             needs = _ids(_field(item, fields.depends_on), fields)
-            seen[str(task_id)] = Seen(_word(_field(item, fields.status)), needs)
+            status = _word(_field(item, fields.status))
+            seen[str(task_id)] = Seen(status, _meaning(status, fields), needs)
     return seen
-
-
-def states_of(
-    seen: Mapping[str, Seen], finished: Mapping[str, str], fields: TaskFields
-) -> dict[str, str]:
-    """Return each task's state by id.
-
-    A task that is neither finished nor active is `ready` if all that it depends on is done, else
-    `waiting`: it does not matter whether the application has noticed yet.
-    """
-    done = {i for i, task in seen.items() if task.status in fields.done or i in finished}
-    states: dict[str, str] = {}
-    for task_id, task in seen.items():
-        if task_id in done or task.status in fields.failed:
-            states[task_id] = FINISHED
-        elif task.status in fields.active:
-            states[task_id] = "active"
-        else:
-            states[task_id] = "ready" if (task.needs or frozenset()) <= done else "waiting"
-    return states
 
 
 def task_id_of(
@@ -114,6 +105,14 @@ def _field(item: Any, name: str) -> Any:
 def _word(status: Any) -> str:
     # An enum's value, where it is one.
     return str(getattr(status, "value", status)).lower()
+
+
+def _meaning(status: str, fields: TaskFields) -> str:
+    if status in fields.done:
+        return DONE
+    if status in fields.failed:
+        return FAILED
+    return ACTIVE if status in fields.active else PLANNED
 
 
 def _ids(needs: Any, fields: TaskFields) -> frozenset[str] | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -43,27 +41,17 @@ Read = Callable[[bool], list[QueueChange]]
 _TOLD_APART_AT_MOST: Final = 600
 
 _told_apart: Final[set[str]] = set()
-_made_for: Hashable = None
-_making = threading.Lock()
-
-
-def _start_in_child() -> None:
-    global _making  # noqa: PLW0603 - a thread that is not in the child may hold it
-    _making = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_start_in_child)
+_made_for: Final[dict[int, object]] = {}
 
 
 def make(read: Read) -> None:
     """Register the gauges once for each meter provider."""
-    global _made_for  # noqa: PLW0603 - the API has no way to ask whether a gauge exists
-    # Not under a lock that the callbacks take while the SDK holds a lock of its own.
-    with _making:
-        if _made_for == metrics.generation():
-            return
-        _made_for = metrics.generation()
-        _told_apart.clear()
+    # Under no lock: the collector may bring this thread here again, and the callbacks come while
+    # the SDK holds locks of its own. Of all who come, one finds what it has put there itself.
+    mine = object()
+    if _made_for.setdefault(metrics.generation(), mine) is not mine:
+        return
+    _told_apart.clear()
     meter = metrics.meter()
     meter.create_observable_gauge(
         Metric.QUEUE_DEPTH,

@@ -11,10 +11,10 @@ instrumentor from a key of the graph's state; gauges, the run file and the conso
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry.context import Context
@@ -25,8 +25,10 @@ from .._guard import guarded
 from ..lifecycle import spans
 from ..semconv import Attr
 from . import gauges
-from .fields import FINISHED, Seen, TaskFields, read_tasks, states_of
+from .fields import TaskFields, read_tasks
 from .gauges import QueueChange
+from .states import TaskStates
+from .turns import PATIENCE_S, Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +59,37 @@ class Plan:
         return values
 
 
-@dataclass(slots=True)
-class _Life:
-    # Instants of an open task; 0 for what has not come yet.
-    planned_ns: int
-    deps_done_ns: int = 0
-    barrier_ns: int = 0
-
-
 Listener = Callable[[QueueChange], None]
 
 _listeners: list[Listener] = []
 _boards: dict[str | None, QueueBoard] = {}
 _open: Counter[str | None] = Counter()
-_closed: list[QueueChange] = []
-_lock = threading.Lock()
-_CLOSED_AT_MOST: Final = 500
+_closed: deque[QueueChange] = deque(maxlen=500)
 # As long as the slowest of the usual readers takes from one look to the next.
 _SHOWN_CLOSED_NS: Final = 65_000_000_000
 
 # A change that is older by more is of a clock that was set back: to stand still would be worse.
 _LATE_AT_MOST_NS: Final = 60_000_000_000
+
+# Not in one: a listener may look at the queue, and print to where nobody reads.
+_changing = Turns()
+_telling = Turns()
+_untold: deque[QueueChange] = deque()
+
+
+def _change(change: Callable[[], None], patience_s: float = 0.0) -> None:
+    """Change a queue, or which there are; tell of it when the change is over, and in order."""
+    _changing.do(change, patience_s)
+    if _untold:
+        _telling.do(_tell, patience_s)
+
+
+def _tell() -> None:
+    while _untold:
+        change = _untold.popleft()
+        for listener in list(_listeners):
+            with guarded("telling of a change of the queue"):
+                listener(change)
 
 
 def subscribe(listener: Listener) -> Callable[[], None]:
@@ -112,95 +124,67 @@ class QueueBoard:
 
     A node that ends finishes its task there and then: the application's state shows it only after
     the barrier, when everything that depends on it could long have started.
+
+    Tasks are shown by owners: each graph run is one, and whoever shows them by hand is None.
     """
 
     def __init__(self, run_id: str | None) -> None:
         self.run_id = run_id
-        self._lock = threading.Lock()
-        self._fields = TaskFields()
-        self._sees_nodes = False
+        self._states = TaskStates()
         self._is_closed = False
-        self._observed: dict[str, Seen] = {}
-        self._working: dict[str, int] = {}
-        self._finished_as: dict[str, str] = {}
-        self._since: dict[str, tuple[str, int]] = {}
-        self._lives: dict[str, _Life] = {}
-        self._last: tuple[int, int, int] = (0, 0, 0)
+        self._last: tuple[int, ...] = (0, 0, 0)
         self._last_ns = 0
-        self._untold: deque[QueueChange] = deque()
-        self._telling = threading.RLock()  # a listener may itself change the queue
 
     def observe(
         self,
         tasks: Any,
         fields: TaskFields | None = None,
         *,
+        owner: object = None,
         sees_nodes: Callable[[], bool] = lambda: False,
         at_ns: int | None = None,
     ) -> None:
-        """Read the whole list of tasks: O(tasks).
+        """Read the whole list of an owner's tasks: O(tasks).
 
         Args:
             tasks: as for `observe_tasks`.
             fields: likewise.
+            owner: whose tasks these are.
             sees_nodes: whether `started` and `ended` tell of every node that works for a task, so
                 that a task which the application calls active is `ready` until its node runs;
                 asked when the tasks are known.
             at_ns: when the tasks came to be so, if not now.
         """
-        fields = fields or TaskFields()
-        observed = read_tasks(tasks, fields)
-        with self._lock:
-            self._fields = fields
-            self._observed = observed
-            self._sees_nodes = self._sees_nodes or sees_nodes()
-            # Once the application says something new of a task, that holds.
-            self._finished_as = {
-                task_id: status
-                for task_id, status in self._finished_as.items()
-                if task_id in observed and observed[task_id].status == status
-            }
-            at_ns = at_ns or spans.now_ns()
-            self._change(at_ns)
-            for life in self._lives.values():
-                # What the state itself shows to be ready was held by no barrier.
-                if life.deps_done_ns == at_ns:
-                    life.barrier_ns = at_ns
-        self._tell()
+        seen = read_tasks(tasks, fields or TaskFields())
+        self._do(at_ns, lambda at: self._states.observe(seen, owner, sees_nodes, at), PATIENCE_S)
 
-    @property
-    def sees_nodes(self) -> bool:
-        """It is told of every node that works for a task."""
-        return self._sees_nodes
+    def sees_nodes(self, owner: object) -> bool:
+        """Whether it is told of every node that works for one of this owner's tasks."""
+        return self._states.sees_nodes(owner)
 
     def knows(self, task_id: str) -> bool:
         """Whether this is the id of an observed task."""
-        return task_id in self._observed
+        task = self._states.get(task_id)
+        return task is not None and task.seen is not None
 
-    def passed_barrier(self, barrier_ns: int) -> dict[str, int]:
-        """Note a superstep's barrier; return since when it held which tasks.
+    def passed_barrier(self, barrier_ns: int, owner: object = None) -> dict[str, int]:
+        """Note a superstep's barrier; return since when it held which of the owner's tasks.
 
         They could have started when their last dependency's node ended, but LangGraph plans
         nothing before the superstep's last node has ended.
         """
         held: dict[str, int] = {}
-        with self._lock:
-            for task_id, life in self._lives.items():
-                if life.deps_done_ns and not life.barrier_ns:
-                    life.barrier_ns = max(barrier_ns, life.deps_done_ns)
-                    if life.deps_done_ns < barrier_ns and task_id not in self._working:
-                        held[task_id] = life.deps_done_ns
+        _change(lambda: held.update(self._states.passed_barrier(owner, barrier_ns)), PATIENCE_S)
         return held
 
     def scheduled(self, task_id: str, at_ns: int) -> Plan | None:
         """Return how a task came to be scheduled at an instant; None if it was never observed."""
-        with self._lock:
-            life, seen = self._lives.get(task_id), self._observed.get(task_id)
-        if life is None or seen is None:
+        task = self._states.get(task_id)
+        if task is None or (seen := task.seen) is None or not task.planned_ns:
             return None
-        planned_ns = min(life.planned_ns, at_ns)
-        deps_done_ns = min(life.deps_done_ns or at_ns, at_ns)
-        barrier_ns = min(life.barrier_ns or deps_done_ns, at_ns)
+        planned_ns = min(task.planned_ns, at_ns)
+        deps_done_ns = min(task.deps_done_ns or at_ns, at_ns)
+        barrier_ns = min(task.barrier_ns or deps_done_ns, at_ns)
         return Plan(
             tuple(sorted(seen.needs)) if seen.needs is not None else None,
             max(0, deps_done_ns - planned_ns),
@@ -208,114 +192,81 @@ class QueueBoard:
             at_ns - barrier_ns,
         )
 
-    def started(self, task_id: str, at_ns: int | None = None) -> None:
-        """Note that a node has begun to work for a task."""
-        with self._lock:
-            self._working[task_id] = self._working.get(task_id, 0) + 1
-            self._finished_as.pop(task_id, None)
-            self._change(at_ns or spans.now_ns())
-        self._tell()
+    def started(self, task_id: str, at_ns: int | None = None, *, by: object = None) -> None:
+        """Note that somebody has begun to work for a task: a node, unless it is said who."""
+        self._do(at_ns, lambda at: self._states.started(task_id, by, at))
 
-    def ended(self, task_id: str, *, ok: bool = True, at_ns: int | None = None) -> None:
-        """Note that a node has stopped working for a task, and whether it returned."""
-        with self._lock:
-            left = self._working.pop(task_id, 0) - 1
-            if left > 0:
-                self._working[task_id] = left
-            elif ok and task_id in self._observed:
-                self._finished_as[task_id] = self._observed[task_id].status
-            self._change(at_ns or spans.now_ns())
-        self._tell()
+    def ended(
+        self, task_id: str, *, ok: bool = True, at_ns: int | None = None, by: object = None
+    ) -> None:
+        """Note that who worked for a task has stopped, and whether it returned."""
+        self._do(at_ns, lambda at: self._states.ended(task_id, by, at, ok=ok))
+
+    def works(self, task_id: str, *, by: object, now: bool, at_ns: int) -> None:
+        """Note that who works for a task has come to wait in a queue, or goes on.
+
+        Parts of it may wait at once: it goes on when the first of them does.
+        """
+        self._do(at_ns, lambda at: self._states.works(task_id, by, at, now=now))
 
     def snapshot(self) -> QueueChange:
         """Return the queue as it is now."""
-        with self._lock:
-            return self._count(spans.now_ns(), self._states())
+        return self._at(spans.now_ns())
 
-    def forget(self) -> QueueChange | None:
-        """Empty the queue: the graph whose tasks these were is over. Another may follow it."""
-        return self._empty(for_good=False)
+    def forget(self, owner: object = None) -> None:
+        """Drop the owner's tasks: the graph whose they were is over. Another may follow it.
+
+        Where its nodes worked for none of them others may: they stay until more are observed.
+        """
+        self._do(None, lambda at: self._states.forget(owner, at))
 
     def close(self) -> QueueChange | None:
-        """Empty the queue: its run is over. Whatever else comes changes nothing any more."""
-        return self._empty(for_good=True)
+        """Empty the queue, in a turn: its run is over, and what else comes changes nothing."""
+        self._states = TaskStates()
+        told = self._note(spans.now_ns())
+        self._is_closed = True
+        return told
 
-    def _empty(self, *, for_good: bool) -> QueueChange | None:
-        with self._lock:
-            self._observed, self._working, self._finished_as = {}, {}, {}
-            self._lives, self._sees_nodes = {}, False
-            change = self._change(spans.now_ns())
-            self._is_closed = self._is_closed or for_good
-        self._tell()
-        return change
+    def _do(
+        self, at_ns: int | None, change: Callable[[int], None], patience_s: float = 0.0
+    ) -> None:
+        at_ns = at_ns or spans.now_ns()
 
-    def _states(self) -> dict[str, str]:
-        states = states_of(self._observed, self._finished_as, self._fields)
-        if self._sees_nodes:
-            states = {i: "ready" if state == "active" else state for i, state in states.items()}
-        states.update(dict.fromkeys(self._working, "active"))
-        return states
+        def make() -> None:
+            if not self._is_closed:
+                change(at_ns)
+                self._note(at_ns)
 
-    def _live(self, states: Mapping[str, str], at_ns: int) -> None:
-        """Note when each open task was planned, and when its dependencies were done."""
-        lives = {i: self._lives.get(i) or _Life(at_ns) for i, s in states.items() if s != FINISHED}
-        for task_id, life in lives.items():
-            if states[task_id] == "waiting":
-                life.deps_done_ns = life.barrier_ns = 0
-            elif not life.deps_done_ns:
-                life.deps_done_ns = at_ns
-        self._lives = lives
+        _change(make, patience_s)
 
-    def _count(self, now_ns: int, states: Mapping[str, str]) -> QueueChange:
-        values = list(states.values())
-        before = self._since
-        self._since = {
-            task_id: before[task_id] if before.get(task_id, ("",))[0] == state else (state, now_ns)
-            for task_id, state in states.items()
-        }
-        oldest_ns: dict[str, int] = {}
-        for state, since_ns in self._since.values():
-            oldest_ns[state] = min(since_ns, oldest_ns.get(state, now_ns))
-        return QueueChange(
-            self.run_id,
-            now_ns,
-            ready=values.count("ready"),
-            active=values.count("active"),
-            waiting=values.count("waiting"),
-            oldest_ready_s=(now_ns - oldest_ns.get("ready", now_ns)) / 1e9,
-            oldest_waiting_s=(now_ns - oldest_ns.get("waiting", now_ns)) / 1e9,
-        )
-
-    def _change(self, now_ns: int) -> QueueChange | None:
-        if self._is_closed:
+    def _note(self, now_ns: int) -> QueueChange | None:
+        if self._states.depth[:3] == self._last:
             return None
-        states = self._states()
-        self._live(states, now_ns)
-        counted = self._count(now_ns, states)
-        depth = (counted.ready, counted.active, counted.waiting)
-        if depth == self._last:
-            return None
-        self._last = depth
+        self._last = self._states.depth[:3]
         # Nodes end in threads of their own and come here in any order: the counts are of this one.
         is_late = 0 <= self._last_ns - now_ns < _LATE_AT_MOST_NS
         self._last_ns = self._last_ns + 1 if is_late else now_ns
-        told = replace(counted, at_ns=self._last_ns)
-        self._untold.append(told)
+        told = self._at(self._last_ns)
+        _untold.append(told)
         return told
 
-    def _tell(self) -> None:
-        """Tell the listeners, in order, and not under the lock that asking the board takes."""
-        with self._telling:
-            while self._untold:
-                change = self._untold.popleft()
-                for listener in list(_listeners):
-                    with guarded("telling of a change of the queue"):
-                        listener(change)
+    def _at(self, now_ns: int) -> QueueChange:
+        depth = self._states.depth
+        return QueueChange(
+            self.run_id,
+            now_ns,
+            ready=depth.ready,
+            active=depth.active,
+            waiting=depth.waiting,
+            oldest_ready_s=max(0, now_ns - (depth.ready_since_ns or now_ns)) / 1e9,
+            oldest_waiting_s=max(0, now_ns - (depth.waiting_since_ns or now_ns)) / 1e9,
+        )
 
 
 def _start_in_child() -> None:
-    global _lock  # noqa: PLW0603 - a thread that is not in the child may hold it
-    _lock = threading.Lock()
+    global _changing, _telling
+    _changing, _telling = Turns(), Turns()
+    _untold.clear()
     _boards.clear()  # the queues are the parent's, which tells of them
     _open.clear()
 
@@ -330,10 +281,13 @@ def board(run_id: str | None) -> QueueBoard | None:
     """
     if (found := _boards.get(run_id)) is not None:
         return found
-    with _lock:  # or the run is closed between the look and the new board
+
+    def make() -> None:
         if run_id is None or _open[run_id]:
-            found = _boards.setdefault(run_id, QueueBoard(run_id))
-    if found is not None:
+            _boards.setdefault(run_id, QueueBoard(run_id))
+
+    _change(make, PATIENCE_S)
+    if (found := _boards.get(run_id)) is not None:
         gauges.make(_queues)
     return found
 
@@ -358,32 +312,31 @@ def board_of(context: Context, *, knows_tasks: bool = False) -> QueueBoard | Non
 
 def open_board(run_id: str | None) -> None:
     """Note that a run may have a board until it is closed as often as it was opened."""
-    with _lock:
-        _open[run_id] += 1
+    _change(partial(_open.update, [run_id]))
 
 
 def close_board(run_id: str | None) -> None:
     """Empty and drop the board of a run, unless something else in this process has it open."""
-    with _lock:
+
+    def close() -> None:
         _open[run_id] -= 1
         if _open[run_id] > 0:
             return
         del _open[run_id]
         found = _boards.pop(run_id, None)
-    if found is not None and (change := found.close()) is not None:
-        with _lock:
+        if found is not None and (change := found.close()) is not None:
             _closed.append(change)
-            del _closed[:-_CLOSED_AT_MOST]
+
+    _change(close, PATIENCE_S)
 
 
 def _queues(closed: bool) -> list[QueueChange]:
     """Return all queues as they are now, also those that were closed a moment ago."""
-    now_ns = spans.now_ns()
-    with _lock:
-        live = list(_boards.values())
+    # Under no lock: the SDK holds some of its own, and to copy is one step.
+    queues = [board.snapshot() for board in list(_boards.values())]
+    if closed:
         # A run that is over shows its zeros to every reader, of which there may be several; then
         # its series goes stale.
-        while _closed and now_ns - _closed[0].at_ns > _SHOWN_CLOSED_NS:
-            _closed.pop(0)
-        over = [c for c in _closed if c.run_id not in _boards] if closed else []
-    return [b.snapshot() for b in live] + over
+        since_ns = spans.now_ns() - _SHOWN_CLOSED_NS
+        queues += [c for c in _closed.copy() if c.at_ns > since_ns and c.run_id not in _boards]
+    return queues

@@ -106,6 +106,7 @@ class GraphRun:
         self._reader = this_time.reader
         self._activity = Activity()
         self._has_tasks = self.run_id is not None and is_outermost
+        self._owner = object()  # of the tasks in its state
         # Looked up each time: a board is dropped when its run is over.
         self._board = partial(tasks.find_board, self.run_id) if self._has_tasks else lambda: None
         self._facts = RunFacts(
@@ -172,7 +173,7 @@ class GraphRun:
         hidden = not self._shows_nodes or all(task.name == START_NODE for task in planned)
         with guarded("looking at the application's tasks"):
             board = tasks.board(self.run_id) if self._has_tasks else None
-            if board is not None and not board.sees_nodes:
+            if board is not None and not board.sees_nodes(self._owner):
                 self._observe_queue(board, loop, planned, None)
         if hidden:
             self._step = Superstep(self._facts, None, self._operation, self._app_id)
@@ -274,8 +275,8 @@ class GraphRun:
     def _close_board(self) -> None:
         if self._has_tasks:
             tasks.close_board(self.run_id)
-            if (board := self._board()) is not None and board.sees_nodes:
-                board.forget()  # the next graph of this run has tasks of its own
+            if (board := self._board()) is not None:
+                board.forget(self._owner)  # other graphs of this run have tasks of their own
 
     def finish(self, error: BaseException | None) -> None:
         """End the run: its reader has got the last item, or wants no more."""
@@ -330,10 +331,10 @@ class GraphRun:
     def _note_held(self, loop: Any, step: Superstep) -> None:
         # The state says now which tasks are done; those that could have started before the
         # barrier were held by it.
-        if (board := self._board()) is None or not board.sees_nodes:
+        if (board := self._board()) is None or not board.sees_nodes(self._owner):
             return
         self._observe_queue(board, loop, [], step.barrier_ns)
-        step.note_held(board.passed_barrier(step.barrier_ns))
+        step.note_held(board.passed_barrier(step.barrier_ns, self._owner))
 
     def _app_id_of(self, argument: Any) -> str | None:
         board = self._board()
@@ -349,6 +350,7 @@ class GraphRun:
             board.observe(
                 channel.get(),
                 self._settings.task_fields,
+                owner=self._owner,
                 sees_nodes=lambda: any(Superstep.app_id_of(t, self._app_id) for t in planned),
                 at_ns=at_ns,
             )
