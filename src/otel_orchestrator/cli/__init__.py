@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -101,6 +102,10 @@ def main() -> None:
             raise
         drop(sys.stdout)
         _fail(error.strerror or str(error), _TROUBLE)
+    except Exception:
+        # A mistake of ours. Python would end with 1, which says that there is a regression.
+        traceback.print_exc()
+        sys.exit(_TROUBLE)
     sys.exit(code if isinstance(code, int) else 0)
 
 
