@@ -23,7 +23,9 @@ from typing import Any, Final
 PACKAGE: Final = "otel_orchestrator"
 _CALL: Final = "_otel_orchestrator_fault"
 # What raises nothing by construction, and what is not there to be called by a program.
-_LEFT_OUT: Final = (f"{PACKAGE}._guard", f"{PACKAGE}.demo", f"{PACKAGE}.cli", f"{PACKAGE}._auto")
+_LEFT_OUT: Final = tuple(
+    f"{PACKAGE}.{name}" for name in ("_guard", "lifecycle.collecting", "demo", "cli", "_auto")
+)
 
 
 class Defect(RuntimeError):
