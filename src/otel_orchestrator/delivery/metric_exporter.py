@@ -68,7 +68,9 @@ class StoringMetricExporter(ForwardingMetricExporter):
         """Send metrics, or keep them; what is kept counts as taken."""
         if self._owed is None:
             self._owed = _owed_in(self._folder, self._name)
-        if not self._owed or not self._is_served:
+        # At the end nobody waits for an endpoint that was dead a moment ago.
+        is_left_alone = self._is_down and self._is_ending()
+        if not is_left_alone and (not self._owed or not self._is_served):
             self._in_flight = metrics_data
             try:
                 self._send(metrics_data)
@@ -78,12 +80,11 @@ class StoringMetricExporter(ForwardingMetricExporter):
                 self._say_not_served()
                 return MetricExportResult.SUCCESS
             except UnreachableError:
-                self._is_down = True
+                pass
             finally:
                 self._in_flight = None
         if not self._keep(metrics_data):
             return MetricExportResult.FAILURE
-        # At the end nobody waits for an endpoint that was dead a moment ago.
         if not (self._is_down and self._is_ending()):
             self._send_stored(self._owed)
         return MetricExportResult.SUCCESS
@@ -126,11 +127,10 @@ class StoringMetricExporter(ForwardingMetricExporter):
             try:
                 for run_file in sorted(run_files, key=_changed):
                     self._send_file(run_file, run_files)
-                self._is_down = False
             except NotServedError:
                 self._say_not_served()
             except UnreachableError:
-                self._is_down = True
+                return
 
     def _send_file(self, run_file: Path, owed: set[Path]) -> None:
         start = Sent(self._kept_from.get(run_file, 0))
@@ -151,7 +151,12 @@ class StoringMetricExporter(ForwardingMetricExporter):
             )
 
     def _send(self, metrics_data: MetricsData) -> int:
-        refused = export_metrics(self._inner, metrics_data)
+        try:
+            refused = export_metrics(self._inner, metrics_data)
+        except UnreachableError as error:
+            self._is_down = not isinstance(error, NotServedError)
+            raise
+        self._is_down = False
         if refused or (points := answers.rejected()):
             log_once_a_minute(
                 "metrics refused",

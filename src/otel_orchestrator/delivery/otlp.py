@@ -174,9 +174,14 @@ def metric_exporter(signal: Signal) -> MetricExporter:
 def metric_reader(exporter: MetricExporter) -> PeriodicExportingMetricReader:
     """Return a reader that exports every 10 s, unless `OTEL_METRIC_EXPORT_INTERVAL` says."""
     said = os.environ.get("OTEL_METRIC_EXPORT_INTERVAL")
-    return PeriodicExportingMetricReader(
-        exporter, export_interval_millis=None if said else _METRIC_INTERVAL_MS
-    )
+    return _Reader(exporter, export_interval_millis=None if said else _METRIC_INTERVAL_MS)
+
+
+class _Reader(PeriodicExportingMetricReader):
+    def _at_fork_reinit(self) -> None:
+        # The parent's thread may hold it, with a dead endpoint nearly always; the child has none.
+        self._export_lock = threading.Lock()
+        super()._at_fork_reinit()  # type: ignore[no-untyped-call]
 
 
 class _Watch:

@@ -36,6 +36,7 @@ _SOONEST_S: Final = 1.0
 _LATEST_S: Final = 30.0
 _AT_THE_END_S: Final = 0.01
 _LAST_WORDS_S: Final = 30.0  # for a caller of `shutdown` that sets no bound of its own
+_LAST_LOOK_S: Final = 0.1  # for a thread that only has to see that it is to end
 
 
 @dataclass(slots=True)
@@ -96,6 +97,8 @@ class Sender(SpanProcessor):
         self._make_exporter = make_exporter
         self._shows_pending = shows_pending
         self._exporter: SpanExporter | None = make_exporter()
+        # The endpoint took nothing at the last try; what the parent knew, a forked child knows.
+        self._is_down = False
         self._start()
         os.register_at_fork(after_in_child=self._start_in_child)
 
@@ -108,13 +111,13 @@ class Sender(SpanProcessor):
         self._lock = threading.Lock()
         self._owed: dict[Path, _Owed] = {}
         self._unstored: deque[ReadableSpan] = deque()
+        self._unstored_under_way = 0
         self._held = 0
         self._dropped = 0
         self._wake = threading.Event()
         self._is_stopping = False
         self._gives_up_at = math.inf
         self._is_behind = False  # there is more to send, so try again soon
-        self._is_down = False  # the endpoint took nothing at the last try
         self._is_idle = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -203,17 +206,22 @@ class Sender(SpanProcessor):
         return False
 
     def shutdown(self) -> None:
-        """Send what is left, unless the endpoint did not answer a moment ago."""
+        """Send what is left, unless the endpoint did not answer a moment ago.
+
+        Then a try that is under way is not waited for either, if all of it is in the files.
+        """
         self._gives_up_at = time.monotonic() + _LAST_WORDS_S
         self._is_stopping = True
         self._wake.set()
         if self._thread is not None:
-            self._thread.join(_LAST_WORDS_S)
+            is_in_files = not self._unstored_under_way
+            self._thread.join(_LAST_LOOK_S if self._is_down and is_in_files else _LAST_WORDS_S)
 
     def unsent(self) -> int:
         """Return how many spans of this process are not sent."""
         with self._lock:
-            return len(self._unstored) + sum(owed.spans for owed in self._owed.values())
+            unstored = len(self._unstored) + self._unstored_under_way
+            return unstored + sum(owed.spans for owed in self._owed.values())
 
     @property
     def dropped(self) -> int:
@@ -276,14 +284,17 @@ class Sender(SpanProcessor):
             with self._lock:
                 count = min(SPANS_AT_ONCE, len(self._unstored))
                 spans = [self._unstored.popleft() for _ in range(count)]
+                self._unstored_under_way = count
             try:
                 if refused := export(exporter, spans):
                     self._say_refused(refused, "those that are in no run file")
             except UnreachableError:
                 with self._lock:
                     self._unstored.extendleft(reversed(spans))
+                    self._unstored_under_way = 0
                     self._bound_unstored(_HELD_AT_MOST)
                 raise
+            self._unstored_under_way = 0
 
     def _send(self, exporter: SpanExporter, run_file: Path) -> None:
         with self._lock:
@@ -292,7 +303,9 @@ class Sender(SpanProcessor):
                 return
             end = owed.end
 
-        def progress(sent: Sent, _: int) -> None:
+        def progress(sent: Sent, spans: int) -> None:
+            if spans:
+                self._is_down = False  # it answers again, so the rest is worth waiting for
             if sent.refused > owed.sent.refused:
                 where = f"{run_file.name} (or they cannot be read back)"
                 self._say_refused(sent.refused, where)
