@@ -26,18 +26,27 @@ from typing import Any, Final
 from ._guard import log_once_a_minute, logger
 from .errors import OrchestratorError
 from .secret_patterns import (
+    ANY_KEY,
     ASSIGNED,
+    ASSIGNED_KEY,
+    ASSIGNED_PASS,
     CONTEXTS,
     KEY,
     KEY_BEGINS,
     KEY_ENDS,
     KNOWN,
     MIXED,
+    NETRC,
+    NO_PASS,
+    NO_PASS_WORDS,
     NO_SECRET,
+    RANDOM,
     SCHEME,
     SECRET_KEY,
     SECRET_KEY_IN_CAPITALS,
     SECRET_OPTION,
+    SECRET_PASS,
+    token,
 )
 
 MASK: Final = "[redacted]"
@@ -179,7 +188,7 @@ def _compound(given: Any, depth: int) -> Any:
         return given if clean is shown else clean.encode("latin-1", "replace")
     if isinstance(given, Mapping):
         return {
-            name: MASK if is_secret(name) and item is not None else _value(item, depth + 1)
+            name: MASK if _is_hidden(name, item) else _value(item, depth + 1)
             for name, item in given.items()
         }
     if isinstance(given, Sequence) and not isinstance(given, str):
@@ -190,15 +199,24 @@ def _compound(given: Any, depth: int) -> Any:
     )
 
 
+def _is_hidden(name: Any, item: Any) -> bool:
+    if not isinstance(name, str):
+        return False
+    if is_secret(name):
+        return item is not None
+    return type(item) is str and _is_pass_named(name, item)
+
+
 def _values(given: Sequence[Any], depth: int) -> Sequence[Any]:
     # A program's arguments: `--password` may be one, and the password the next. Or the lines of a
     # private key.
     done: list[Any] = []
     goes_on = ""
+    is_curl = bool(given) and isinstance(given[0], str) and given[0].endswith("curl")
     for item in given:
         done.append(MASK if goes_on and isinstance(item, str) else _value(item, depth + 1))
         if _is_on and type(item) is str:
-            if SECRET_OPTION.fullmatch(item):
+            if SECRET_OPTION.fullmatch(item.lower()) or (is_curl and item in ("-u", "--user")):
                 goes_on = "option"
             elif goes_on == "option" or KEY_ENDS in item:
                 goes_on = ""
@@ -209,15 +227,25 @@ def _values(given: Sequence[Any], depth: int) -> Sequence[Any]:
 
 @lru_cache(maxsize=_CACHED_AT_MOST)
 def _is_secret(name: str) -> bool:
-    return any(
-        names is not None and names.fullmatch(name)
-        for names in (SECRET_KEY, SECRET_KEY_IN_CAPITALS, _names)
+    return bool(
+        SECRET_KEY.fullmatch(name.lower())
+        or SECRET_KEY_IN_CAPITALS.fullmatch(name)
+        or (_names is not None and _names.fullmatch(name))
     )
 
 
 @lru_cache(maxsize=_CACHED_AT_MOST)
 def _remembered_value(name: str, given: str) -> str:
-    return MASK if is_secret(name) else text(given)
+    return MASK if is_secret(name) or _is_pass_named(name, given) else text(given)
+
+
+def _is_pass_named(name: str, given: str) -> bool:
+    return _says_pass(name) and _is_on and not _only_passes(given)
+
+
+@lru_cache(maxsize=_CACHED_AT_MOST)
+def _says_pass(name: str) -> bool:
+    return SECRET_PASS.fullmatch(name.lower()) is not None
 
 
 @lru_cache(maxsize=_CACHED_AT_MOST)
@@ -229,9 +257,11 @@ def _redacted(given: str) -> str:
     if not _is_on:
         return given
     clean = given
-    for beginning, pattern in KNOWN:
-        if beginning in clean:
-            clean = pattern.sub(MASK, clean)
+    for character, beginnings in KNOWN:
+        if character in clean:
+            for beginning in beginnings:
+                if beginning in clean:
+                    clean = token(beginning).sub(_token_masked, clean)
     lower = _lower(clean)
     for words, pattern in CONTEXTS:
         for word in words:
@@ -244,6 +274,10 @@ def _redacted(given: str) -> str:
     for function in _functions:
         clean = _by(function, clean)
     return clean
+
+
+def _token_masked(match: re.Match[str]) -> str:
+    return MASK if match["is"] is not None else match[0]
 
 
 def _lower(given: str) -> str:
@@ -270,23 +304,46 @@ def _masked(pattern: re.Pattern[str], given: str, lower: str) -> str:
 
 
 def _holds(pattern: re.Pattern[str], found: Mapping[str, str | None], secret: str) -> bool:
-    if pattern is ASSIGNED:
+    if pattern is ASSIGNED or pattern is ASSIGNED_KEY:
         return _is_assigned(found, secret)
-    # "basic dXNlcjpwYXNz", but not "basic understanding"
-    return pattern is not SCHEME or found["bare"] is not None or bool(MIXED.search(secret))
+    if pattern is ASSIGNED_PASS:
+        return _is_pass(found, secret)
+    if pattern is ANY_KEY:
+        return bool(RANDOM.fullmatch(secret))
+    # "basic dXNlcjpwYXNz", "password a1b2c3", but not "basic understanding", "password reset"
+    told = pattern is not SCHEME and pattern is not NETRC
+    return told or found["bare"] is not None or bool(MIXED.search(secret))
 
 
 def _is_assigned(found: Mapping[str, str | None], secret: str) -> bool:
     """Return whether a text says that a name has a value, rather than something about the name."""
     sign, is_closed = found["sign"], found["closing"] is not None
     if sign == ",":  # ("x-api-key", "…"), as requests' headers are often shown; not lists of names
-        return is_closed and len(secret) >= 8 and not secret.isidentifier()
+        is_name = secret.isidentifier() and not RANDOM.fullmatch(secret)
+        return is_closed and len(secret) >= 8 and not is_name
     if found["bare"] is None:
         return True
     if NO_SECRET.fullmatch(secret):
         return False
     # "password: hunter2", but not "password: must be long"
     return sign != ":" or is_closed or (len(secret) >= 5 and not secret.rstrip(".!?").isalpha())
+
+
+def _is_pass(found: Mapping[str, str | None], secret: str) -> bool:
+    """Return whether `pass` stands for a password, rather than for what passes."""
+    sign, is_closed = found["sign"], found["closing"] is not None
+    if sign not in ("=", ":", "%3d") or _only_passes(secret):
+        return False
+    if found["bare"] is None:
+        return True
+    # PASS=hunter2, but not "pass: the second half", and in a program not db_pass = ask(2)
+    is_code = found["space"] and ("(" in secret or not MIXED.search(secret))
+    return sign != ":" and not is_closed and not is_code
+
+
+def _only_passes(given: str) -> bool:
+    lower = given.lower()
+    return lower in NO_PASS_WORDS or NO_PASS.fullmatch(lower) is not None
 
 
 def _by(function: Callable[[str], str], given: str) -> str:
