@@ -25,6 +25,7 @@ from opentelemetry.trace import Link, Status
 
 from .. import redaction
 from .._guard import guarded
+from .forked import has_telemetry
 from .forwarding import ForwardingMetricExporter, ForwardingSpanExporter
 
 LONGEST: Final = 65_536
@@ -125,6 +126,7 @@ class CleanSpanExporter(ForwardingSpanExporter):
 
     def export(self, given: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export spans without what is secret in them."""
+        has_telemetry()
         return self._inner.export(spans(given))
 
 
@@ -135,6 +137,7 @@ class CleanMetricExporter(ForwardingMetricExporter):
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
         """Export metrics without what is secret in them."""
+        has_telemetry()
         result: MetricExportResult = self._inner.export(
             metrics(metrics_data), timeout_millis, **kwargs
         )

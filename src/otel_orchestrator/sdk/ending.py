@@ -7,14 +7,18 @@ import multiprocessing.util
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from .._guard import guarded
+from ..delivery.forked import start_late
 
 
 class EndedInThread:
     """Ends what sends, in a thread that was started in time: at exit Python starts no more.
 
-    OpenTelemetry's own shutdown waits for a dead endpoint longer than anybody wants.
+    OpenTelemetry's own shutdown waits for a dead endpoint longer than anybody wants. In a forked
+    child it is started once that has telemetry of its own: most only exec another program, as with
+    `preexec_fn`, and a thread would take longer than all else that they do before.
 
     Args:
         end: ends it.
@@ -22,20 +26,39 @@ class EndedInThread:
     """
 
     def __init__(self, end: Callable[[], object], ending: threading.Event) -> None:
-        self.ended = threading.Event()
+        self._ended = threading.Event()
         self._end = end
         self._ending = ending
+        self._is_started = False
         self._start()
-        os.register_at_fork(after_in_child=self._start)
+        os.register_at_fork(after_in_child=self._start_late)
+
+    @property
+    def ended(self) -> threading.Event:
+        """Set once all is ended; to be asked for when that is wanted."""
+        with suppress(RuntimeError):
+            self._start()
+        if not self._is_started:  # at exit, of a child that has nothing to send
+            self._run()
+        return self._ended
+
+    def _start_late(self) -> None:
+        if not self._ending.is_set():
+            self._is_started = False
+            start_late(self._start)
 
     def _start(self) -> None:
-        threading.Thread(target=self._run, name="otel-orchestrator-shutdown", daemon=True).start()
+        if not self._is_started:
+            threading.Thread(
+                target=self._run, name="otel-orchestrator-shutdown", daemon=True
+            ).start()
+            self._is_started = True
 
     def _run(self) -> None:
         self._ending.wait()
         with guarded("shutting down"):
             self._end()
-        self.ended.set()
+        self._ended.set()
 
 
 def at_exit(end: Callable[[], object]) -> None:

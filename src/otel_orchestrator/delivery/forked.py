@@ -1,0 +1,24 @@
+"""What a forked child starts late: most of them only exec another program, and need none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+_late: Final[dict[Callable[[], object], None]] = {}
+
+
+def start_late(start: Callable[[], object]) -> None:
+    """Have something called once this forked child has telemetry of its own."""
+    _late[start] = None
+
+
+def has_telemetry() -> None:
+    """Start what waits for that; for the hot path, too."""
+    while _late:
+        start = None
+        with suppress(KeyError):  # another thread has taken the last one
+            start, _ = _late.popitem()
+        if start is not None:
+            start()
