@@ -48,11 +48,15 @@ class EndedInThread:
             start_late(self._start)
 
     def _start(self) -> None:
-        if not self._is_started:
-            threading.Thread(
-                target=self._run, name="otel-orchestrator-shutdown", daemon=True
-            ).start()
-            self._is_started = True
+        if self._is_started:
+            return
+        self._is_started = True  # first: what it sends at once would have it started again
+        thread = threading.Thread(target=self._run, name="otel-orchestrator-shutdown", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._is_started = False
+            raise
 
     def _run(self) -> None:
         self._ending.wait()
