@@ -306,6 +306,14 @@ def _read_message(call: ChatCall, message: Any, *, is_made: bool = True) -> None
         call.response[Attr.FINISH_REASONS] = [reason]
 
 
+# What it knows how long Anthropic keeps is in the others only.
+_CACHE_WRITTEN: Final = (
+    "cache_creation",
+    "ephemeral_5m_input_tokens",
+    "ephemeral_1h_input_tokens",
+)
+
+
 def _read_usage(call: ChatCall, message: Any) -> None:
     usage = getattr(message, "usage_metadata", None) or {}
     into = usage.get("input_token_details") or {}
@@ -314,7 +322,7 @@ def _read_usage(call: ChatCall, message: Any) -> None:
         (Attr.INPUT_TOKENS, usage.get("input_tokens")),
         (Attr.OUTPUT_TOKENS, usage.get("output_tokens")),
         (Attr.CACHE_READ_TOKENS, into.get("cache_read")),
-        (Attr.CACHE_WRITE_TOKENS, into.get("cache_creation")),
+        *((Attr.CACHE_WRITE_TOKENS, into.get(key)) for key in _CACHE_WRITTEN),
         (Attr.REASONING_TOKENS, out_of.get("reasoning")),
     ):
         if isinstance(value, int):
