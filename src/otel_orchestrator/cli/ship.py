@@ -65,7 +65,7 @@ def command(
         if shipped.before:
             said += f", {shipped.before} were there"
         if shipped.refused:
-            said += f", {shipped.refused} it refuses"
+            said += f", {shipped.refused} refused or unreadable"
             has_refused = True
         say(said)
     shipper.close()
