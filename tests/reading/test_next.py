@@ -93,6 +93,13 @@ def jaeger(tmp_path: Path) -> Iterator[Strange]:
         thread.join()
 
 
+def test_the_newest_run_of_an_export_is_named_by_where_it_is(tmp_path: Path, example: Path) -> None:
+    export = exported(example)
+    example.unlink()
+    commands = works(tmp_path, "report", "--dir", str(export.parent))
+    assert commands[0][:2] == ["report", f"{export}#{RUN_ID}"]
+
+
 def test_links_are_shown_where_a_jaeger_may_have_the_run(tmp_path: Path) -> None:
     file = write_seed(tmp_path)
 
@@ -101,7 +108,10 @@ def test_links_are_shown_where_a_jaeger_may_have_the_run(tmp_path: Path) -> None
 
     assert not has_links()
     assert has_links("--jaeger-url", "http://jaeger")
-    file.with_suffix(".sent").touch()
+    ledger = file.with_suffix(".sent")
+    ledger.write_text('{"to": "http://dead", "bytes": 0, "count": 0, "refused": 0}\n')
+    assert not has_links()
+    ledger.write_text('{"to": "http://there", "bytes": 9, "count": 7, "refused": 0}\n')
     assert has_links()
 
 

@@ -20,7 +20,7 @@ from ..reports import json as json_report
 from ..reports import perfetto
 from ..reports import text as text_report
 from ..run_folder import folder_from_environment
-from ..sources.found import Source, find, read_one
+from ..sources.found import OF, Export, Source, find, read_one
 from ..sources.jaeger import Wanted, is_jaeger
 from ..sources.runfiles import RunFile
 from ..sources.uncollected import uncollected
@@ -77,6 +77,8 @@ def command(
         check_free(output, force=force)
     source = find(run, folder or folder_from_environment(), jaeger_url)
     found = _read(source)
+    if run is None and isinstance(source, Export):
+        run = f"{source.path}{OF}{found.id}"  # by its id alone nothing is found in an export
     typed_url = jaeger_url if _is_typed("jaeger_url") else None
     if output is None and shape in _FILES:
         output = Path(_file_name(found.id) + _FILES[shape])

@@ -51,6 +51,8 @@ def command(run: str | None, folder: Path | None, once: bool, wait: bool | None)
             found = _next_run(where, is_quit, ends) if is_waiting else _found(run, where, folder)
             if found is None:
                 return
+            if run is None and isinstance(found, Export):
+                run = str(found.path)  # by its id alone nothing is found in an export
             name = named(run, _id_of(found), dir=folder)
             if is_once:
                 _print_once(found, name)

@@ -120,8 +120,8 @@ def rule(told: Verdict) -> str:
     if told.is_continuous_worth_it is None:
         measured = f"at most {measured}, because dependencies are not known"
     return (
-        "By rule of thumb, continuous dispatch pays where superstep synchronisation takes 30 % of"
-        f" slot time or more. Here it takes {measured}. What this run itself would gain is under"
+        "By rule of thumb, continuous dispatch pays where superstep synchronisation takes more than"
+        f" 30 % of slot time. Here it takes {measured}. What this run itself would gain is under"
         " what if, and counts for more."
     )
 

@@ -7,6 +7,7 @@ program was killed, it is ended here as the next program ends it in the file.
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Final
 from ..alive import writer_of
 from ..errors import NoRunsError, RunFileError, SeveralRunsError
 from ..model import Run
-from ..run_folder import LEDGER
+from ..run_folder import LEDGER, is_of_a_run
 from ..semconv import Attr
 from .documents import begins, documents_of, is_full
 from .gathering import Gathering
@@ -24,6 +25,7 @@ from .printable import printable
 
 _SUFFIX: Final = ".jsonl"
 _NAMED_AT_MOST: Final = 3
+_COUNTED: Final = re.compile(rb'"count": ?[1-9]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,16 @@ class RunFile:
     @property
     def is_of_a_run(self) -> bool:
         """Whether it holds one run, rather than what a process did outside of every run."""
-        return not self.id.startswith("process-")
+        return is_of_a_run(self.path)
 
     @property
     def was_sent(self) -> bool:
-        """Whether any of it was sent to an endpoint, as far as is known here."""
-        return self.path.with_suffix(LEDGER).exists()
+        """Whether any of its spans was sent to an endpoint, as its ledger says."""
+        try:
+            lines = self.path.with_suffix(LEDGER).read_bytes().splitlines()
+        except OSError:
+            return False
+        return any(map(_COUNTED.search, lines))
 
 
 def list_runs(folder: Path) -> list[RunFile]:

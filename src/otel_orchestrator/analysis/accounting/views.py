@@ -140,8 +140,9 @@ def of_jobs_on_path(outline: Outline, jobs: Iterable[Job]) -> Breakdown:
     theirs: set[Ran] = set()
     stack = [job.top for job in jobs]
     while stack:
-        theirs.add(ran := stack.pop())
-        stack.extend(ran.inside)
+        if (ran := stack.pop()) not in theirs:  # a task of a task comes twice
+            theirs.add(ran)
+            stack.extend(ran.inside)
     return _along_critical_path(outline, theirs)
 
 
