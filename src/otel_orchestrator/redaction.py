@@ -69,13 +69,17 @@ _names: re.Pattern[str] | None = None
 
 
 def use(
-    redact: Rule | Iterable[Rule] | bool | None = None, names: Iterable[str] | None = None
+    redact: Rule | Iterable[Rule] | bool | None = None,
+    names: Iterable[str] | None = None,
+    *,
+    adds: bool = False,
 ) -> None:
     """Say what is secret besides what everybody knows to be; this replaces what was said before.
 
     Args:
         redact: rules; False switches all redaction off, also what is built in.
         names: names of attributes whose values are secret, with `*` for anything.
+        adds: what was said before holds as well.
 
     Raises:
         OrchestratorError: a rule or a name is none; the message says what to type.
@@ -96,8 +100,13 @@ def use(
             "configure(redact_names=...): type a list of attribute names, such as"
             " ['customer.email', 'billing.*']"
         )
-    compiled = re.compile("|".join(map(translate, wanted))) if wanted else None
-    _is_on, _patterns, _functions, _names = redact is not False, patterns, functions, compiled
+    is_on, expressions = redact is not False, list(map(translate, wanted))
+    if adds:
+        is_on = _is_on if redact is None else is_on
+        patterns, functions = _patterns + patterns, _functions + functions
+        expressions += [] if _names is None else [_names.pattern]
+    compiled = re.compile("|".join(expressions)) if expressions else None
+    _is_on, _patterns, _functions, _names = is_on, patterns, functions, compiled
     for cache in (_remembered, _remembered_value, _is_secret):
         cache.cache_clear()
 

@@ -52,6 +52,27 @@ def test_what_the_collector_ends_is_told_at_the_next_span(
     assert following.parent is None, "what has ended is nobody's parent"
 
 
+def test_a_span_that_a_collected_generator_makes_ends_as_well(
+    exported: InMemorySpanExporter,
+) -> None:
+    def tidying() -> Iterator[int]:
+        with otel.node("around"):
+            try:
+                yield from range(2)
+            finally:
+                with otel.node("tidying"):
+                    pass
+                with otel.node("tidied"):
+                    pass
+
+    Left(tidying)
+    gc.collect()
+    with otel.node("next"):
+        pass
+    names = sorted(span.name for span in exported.get_finished_spans())
+    assert names == ["node around", "node next", "node tidied", "node tidying"]
+
+
 # The collector comes up after so many allocations, whatever they are for: sooner or later while
 # somebody holds a lock.
 PROGRAM = """

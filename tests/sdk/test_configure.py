@@ -183,6 +183,26 @@ def test_a_second_call_changes_nothing_and_says_so(tmp_path: Path) -> None:
     assert resource_of(tmp_path)["service.name"] == "a"
 
 
+def test_a_second_call_adds_to_what_is_secret_and_takes_nothing_away(tmp_path: Path) -> None:
+    python(
+        """
+        otel.configure(redact=[r"CUST-\\d+"], redact_names=["customer.*"])
+        otel.configure(redact_names=["billing.*"])
+        from opentelemetry import trace
+        with otel.run("r"):
+            span = trace.get_current_span()
+            span.set_attributes(
+                {"order": "of CUST-123", "customer.mail": "mail-a", "billing.mail": "mail-b"}
+            )
+        """,
+        tmp_path,
+    )
+    text = find_run(None, tmp_path).path.read_text("utf-8")
+    assert "of [redacted]" in text
+    assert "mail-a" not in text
+    assert "mail-b" not in text
+
+
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
     off = python("otel.configure()" + textwrap.dedent(RUN), tmp_path, OTEL_SDK_DISABLED="true")
     assert (off.returncode, off.stderr) == (0, "")

@@ -21,4 +21,7 @@ def has_telemetry() -> None:
         with suppress(KeyError):  # another thread has taken the last one
             start, _ = _late.popitem()
         if start is not None:
-            start()
+            try:
+                start()
+            except RuntimeError:  # there can be no more threads, as at exit: then it ends inline
+                return

@@ -214,7 +214,7 @@ class Sender(SpanProcessor):
         self._is_stopping = True
         self._wake.set()
         if self._thread is not None:
-            is_in_files = not self._unstored_under_way
+            is_in_files = not (self._unstored or self._unstored_under_way)
             self._thread.join(_LAST_LOOK_S if self._is_down and is_in_files else _LAST_WORDS_S)
 
     def unsent(self) -> int:

@@ -65,13 +65,16 @@ _ENTRIES: Final = {
     ),
 }
 _PROVIDERS: Final = frozenset({"tracer_provider", "meter_provider"})
+_in_force: Final[dict[str, Mapping[str, Any]]] = {}
+"""The options that each was instrumented with; nothing of what others than `instrument()` did."""
 
 
 def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[str, ...]:
     """Instrument every library that is installed; return the names of what was instrumented.
 
     Called again, as by a program that `otel-orchestrator run` or `opentelemetry-instrument` has
-    started, the options of this call hold.
+    started, the options of this call hold; runs under way are not followed any further if these are
+    other options than before.
 
     With `OTEL_SDK_DISABLED=true` nothing is: nobody would get what is seen.
 
@@ -99,10 +102,13 @@ def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[
             continue
         taken = {k: v for k, v in options.items() if k in entry.options | _PROVIDERS}
         instrumentor = _load(entry)
-        if taken and instrumentor.is_instrumented_by_opentelemetry:
+        is_instrumented = instrumentor.is_instrumented_by_opentelemetry
+        if is_instrumented and taken and taken != _in_force.get(name, {}):
             instrumentor.uninstrument()
-        if not instrumentor.is_instrumented_by_opentelemetry:
+            is_instrumented = False
+        if not is_instrumented:
             instrumentor.instrument(**taken, **entry.given)
+            _in_force[name] = taken
         if instrumentor.is_instrumented_by_opentelemetry:  # else it has said what it needs
             done.append(name)
     return tuple(done)

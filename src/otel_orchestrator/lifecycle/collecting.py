@@ -9,6 +9,7 @@ program's next span (`spans.end_late`).
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, Final
@@ -35,3 +36,4 @@ def _note(
 
 
 gc.callbacks.append(_note)
+os.register_at_fork(after_in_child=_collecting.clear)  # threads that are not in the child

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from functools import partial
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Final
 
@@ -99,6 +100,8 @@ def not_before_shutdown(make_late_spans: Callable[[], None]) -> None:
 
 
 _late: Final[deque[Callable[[], None]]] = deque()
+_to_restore: Final[dict[int, list[Callable[[], None]]]] = {}
+"""What the collector made a thread leave, by the thread: a context is restored in its own only."""
 
 
 def end_late(end: Callable[[], None]) -> None:
@@ -111,6 +114,11 @@ def end_late(end: Callable[[], None]) -> None:
 
 def end_late_ones() -> None:
     """End the spans whose end was noticed inside of a finalizer."""
+    if is_collecting():
+        return  # each would put itself off again
+    for restore_it in reversed(_to_restore.pop(get_ident(), ())):
+        with guarded("detaching a context"):
+            restore_it()
     while _late:
         try:
             end = _late.popleft()
@@ -136,6 +144,7 @@ def _start_in_child() -> None:
     global _forks  # noqa: PLW0603 - what the parent has open or late, the parent ends
     _forks += 1
     _late.clear()
+    _to_restore.clear()
 
 
 os.register_at_fork(after_in_child=_start_in_child)
@@ -231,7 +240,7 @@ class Operation:
             end_late(partial(self.end, outcome, error_type=error_type, end_ns=noticed_ns))
             return
         with guarded("ending a span"):
-            if _late:
+            if _late or _to_restore:
                 end_late_ones()
             self.is_ok = outcome == semconv.OK
             self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
@@ -285,7 +294,7 @@ class Operation:
             )
 
     def __enter__(self) -> Operation:
-        self._token = attach(self.context)
+        self._token = None if is_collecting() else attach(self.context)
         return self
 
     def __exit__(
@@ -294,9 +303,10 @@ class Operation:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if is_collecting():
+        if is_collecting() and self._token is not None:
             # However the block is left then: what is current by that time is not of its making.
-            end_late(partial(restore, self.context, self._token, GeneratorExit()))
+            leave = partial(restore, self.context, self._token, GeneratorExit())
+            _to_restore.setdefault(get_ident(), []).append(leave)
         else:
             restore(self.context, self._token, exc)
         if exc is None:
@@ -334,7 +344,7 @@ def start(
         measured: that histogram's attributes: low cardinality only.
         make: the class of the operation, for one that gathers more on its way.
     """
-    if _late:
+    if _late or _to_restore:
         end_late_ones()  # before anything else: it may leave a context that is still current
     if parent is None:
         parent = runs.current()

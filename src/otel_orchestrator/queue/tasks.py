@@ -74,19 +74,23 @@ _LATE_AT_MOST_NS: Final = 60_000_000_000
 # Not in one: a listener may look at the queue, and print to where nobody reads.
 _changing = Turns()
 _telling = Turns()
-_untold: deque[QueueChange] = deque()
+# Those that come while a listener does not come back; the oldest go.
+_untold: deque[QueueChange] = deque(maxlen=10_000)
 
 
 def _change(change: Callable[[], None], patience_s: float = 0.0) -> None:
     """Change a queue, or which there are; tell of it when the change is over, and in order."""
     _changing.do(change, patience_s)
-    if _untold:
-        _telling.do(_tell, patience_s)
+    if _untold and not _telling.is_due:
+        _telling.do(_tell)  # nobody waits for it
 
 
 def _tell() -> None:
     while _untold:
-        change = _untold.popleft()
+        try:
+            change = _untold.popleft()
+        except IndexError:
+            return
         for listener in list(_listeners):
             with guarded("telling of a change of the queue"):
                 listener(change)

@@ -29,6 +29,11 @@ class Turns:
         self._turn = threading.RLock()
         self._is_taken = False
 
+    @property
+    def is_due(self) -> bool:
+        """Whether something is to be done that nobody has begun."""
+        return bool(self._due)
+
     def do(self, work: Callable[[], None], patience_s: float = 0.0) -> None:
         """Do this work now, or leave it to who has the turn: it is done in the order of calls.
 

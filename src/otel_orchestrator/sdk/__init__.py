@@ -120,7 +120,7 @@ def configure(
 
     A provider that is already set is used, not replaced: then the run file and the marks are
     added to it, and sending stays as it was set up. A second call, as of a program that is started
-    by `otel-orchestrator run`, says what is secret from then on, and changes nothing else.
+    by `otel-orchestrator run`, says what else is secret from then on, and changes nothing else.
 
     Args:
         service_name: `service.name`; default `OTEL_SERVICE_NAME`, else the program's name.
@@ -208,7 +208,7 @@ def _say_again(given: Mapping[str, Any]) -> None:
     usual = {name: p.default for name, p in signature(configure).parameters.items()}
     said = [name for name, value in given.items() if value != usual[name]]
     if redacting := [name for name in said if name in ("redact", "redact_names")]:
-        redaction.use(given["redact"], given["redact_names"])
+        redaction.use(given["redact"], given["redact_names"], adds=True)
     ignored = ", ".join(name for name in said if name not in redacting)
     logger.warning(
         "configure() was called before, as by otel-orchestrator run: this changes nothing%s%s",

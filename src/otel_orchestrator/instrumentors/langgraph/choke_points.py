@@ -33,6 +33,7 @@ from opentelemetry.trace import Link
 from ... import interruptions
 from ..._guard import guarded
 from ...lifecycle import outcomes, spans
+from ...lifecycle.collecting import is_collecting
 from ...semconv import INTERRUPTED
 from .nodes import InContext, stand_in
 from .reader import followed, starting_reader
@@ -321,6 +322,9 @@ def abandon_all() -> None:
 
 
 def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> None:
+    if is_collecting():  # a stream that nobody reads any more: no span may start or end now
+        spans.end_late(functools.partial(_close, loop, error, is_over=is_over))
+        return
     with guarded("closing a graph run"):
         run: GraphRun | None = loop.__dict__.pop(_OURS, None)
         if run is None:

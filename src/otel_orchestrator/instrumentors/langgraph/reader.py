@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from ..._guard import guarded
 from ...lifecycle import spans
+from ...lifecycle.collecting import is_collecting
 from ...lifecycle.wrapping import first_step
 
 Hold = tuple[int, int]
@@ -220,5 +221,8 @@ def _follow(stream: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
 
 
 def _finish(reader: Reader, error: BaseException | None) -> None:
+    if is_collecting():  # after its loop, which is closed late as well
+        spans.end_late(functools.partial(_finish, reader, error))
+        return
     with guarded("ending a graph run"):
         reader.finish(error)

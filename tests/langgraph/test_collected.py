@@ -1,0 +1,73 @@
+"""A stream that nobody can reach any more is closed by the garbage collector."""
+
+from __future__ import annotations
+
+import gc
+import operator
+import time
+from typing import Annotated, Any, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import otel_orchestrator as otel
+
+from ..trees import attributes_of
+
+
+class State(TypedDict):
+    done: Annotated[int, operator.add]
+
+
+def beside() -> Any:
+    """Three nodes, one of which ends at once."""
+    graph: Any = StateGraph(State)
+    for name, seconds in (("a", 0.0), ("b", 0.05), ("c", 0.2)):
+
+        def work(_: State, seconds: float = seconds) -> dict[str, int]:
+            time.sleep(seconds)
+            return {"done": 1}
+
+        graph.add_node(name, work)
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
+    return graph.compile()
+
+
+def test_a_stream_amid_a_superstep_is_abandoned_with_all_that_was_open(
+    traced: InMemorySpanExporter,
+) -> None:
+    gc.disable()  # until it is wanted
+    try:
+        stream = beside().stream({"done": 0}, stream_mode="updates")
+        cycle: list[Any] = [stream]
+        cycle.append(cycle)
+        assert next(stream) == {"a": {"done": 1}}
+        del stream, cycle
+        gc.collect()
+    finally:
+        gc.enable()
+    with otel.run("next"):
+        pass
+    outcomes = {
+        s.name: attributes_of(s)["orchestrator.outcome"] for s in traced.get_finished_spans()
+    }
+    assert outcomes["node a"] == "ok"
+    assert outcomes["superstep"] == outcomes["invoke_workflow LangGraph"] == "abandoned"
+
+
+def test_instrumenting_again_with_the_same_options_disturbs_no_run(
+    traced: InMemorySpanExporter,
+) -> None:
+    otel.instrument(only=["langgraph"], wait_threshold_s=0.5)
+    graph: Any = StateGraph(State)
+    graph.add_node("one", lambda _: {"done": 1})
+    graph.add_node("two", lambda _: {"done": 1})
+    graph.add_edge(START, "one")
+    graph.add_edge("one", "two")
+    for _ in graph.compile().stream({"done": 0}, stream_mode="updates"):
+        otel.instrument(only=["langgraph"], wait_threshold_s=0.5)
+    outcomes = {
+        s.name: attributes_of(s)["orchestrator.outcome"] for s in traced.get_finished_spans()
+    }
+    assert outcomes["node two"] == outcomes["invoke_workflow LangGraph"] == "ok"
