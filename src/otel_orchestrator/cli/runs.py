@@ -1,4 +1,4 @@
-"""`otel-orchestrator runs`: list the runs on this machine."""
+"""`otel-orchestrator runs`: list the runs in a folder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from ..analysis.summary import Summary, summarize
-from ..errors import RunFileError
+from ..errors import NoRunsError, RunFileError
 from ..reports.units import duration
 from ..run_folder import folder_from_environment
 from ..sources.found import read, source_of
@@ -25,9 +26,9 @@ from .naming import dir_option
 @dir_option
 @click.option("--last", type=click.IntRange(min=1), default=20, help="How many, newest first.")
 def command(shape: str, folder: Path | None, last: int) -> None:
-    """List the runs on this machine, newest first."""
-    files = list_runs(folder or folder_from_environment())[:last]
-    rows = [row for file in files for row in _rows(file)][:last]
+    """List the runs in this folder, newest first."""
+    files = list_runs(folder or folder_from_environment())
+    rows = list(islice(chain.from_iterable(map(_rows, files)), last))
     if shape == "json":
         print(json.dumps({"format": 1, "runs": rows}, indent=2, sort_keys=True))
     else:
@@ -37,6 +38,8 @@ def command(shape: str, folder: Path | None, last: int) -> None:
 def _rows(file: RunFile) -> list[dict[str, Any]]:
     try:
         runs = read(source_of(file))
+    except NoRunsError:  # such as what a Collector wrote of metrics
+        return []
     except RunFileError as error:
         return [{"id": file.id, "problem": str(error)}]
     if len(runs) == 1:

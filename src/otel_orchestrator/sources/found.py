@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import RunFileError, SeveralRunsError
+from ..errors import NoRunsError, RunFileError, SeveralRunsError
 from ..model import Run
 from ..semconv import Attr
 from .documents import documents_of
@@ -19,7 +19,7 @@ from .gathering import runs_in
 from .jaeger import DEFAULT_URL, PREFIX, Wanted, is_jaeger, runs_in_jaeger, wanted_in
 from .lines import LONGEST
 from .otlp import SIGNALS
-from .runfiles import RunFile, find_run, is_file, read_run
+from .runfiles import RunFile, find_run, is_file, list_runs, read_run
 
 LABEL: Final = "label="
 """What a word begins with that names all runs of a label."""
@@ -37,12 +37,10 @@ class Export:
 
     Attributes:
         run_id: the one run that is wanted of it; None for all.
-        label: of the runs that are wanted of it; None for all.
     """
 
     path: Path
     run_id: str | None = None
-    label: str | None = None
 
 
 Source = RunFile | Export | Wanted
@@ -55,7 +53,7 @@ def find(word: str | None, folder: Path, jaeger_url: str = DEFAULT_URL) -> Sourc
         RunFileError: it names nothing.
     """
     if word is None:
-        return source_of(find_run(None, folder))
+        return _newest(folder)
     if is_jaeger(word):
         return wanted_in(word, jaeger_url)
     if word.startswith(("http://", "https://")):
@@ -73,6 +71,20 @@ def find(word: str | None, folder: Path, jaeger_url: str = DEFAULT_URL) -> Sourc
     return source_of(find_run(word, folder))
 
 
+def _newest(folder: Path) -> RunFile | Export:
+    """Return the newest of a folder that holds a run: a Collector may write metrics there, too."""
+    for file in list_runs(folder):
+        source = source_of(file)
+        if file.is_of_a_run and (isinstance(source, RunFile) or _holds_a_run(source)):
+            return source
+    return source_of(find_run(None, folder))
+
+
+def _holds_a_run(export: Export) -> bool:
+    blocks = (block for told in documents_of(export.path) for block in told.blocks)
+    return any(span.text(Attr.RUN_ID) is not None for _, spans in blocks for span in spans)
+
+
 def source_of(file: RunFile) -> RunFile | Export:
     """Return what a file is by its first line: a Collector writes into the same folder, too."""
     first = _first_line(file.path)
@@ -88,7 +100,8 @@ def read(source: Source, progress: Progress | None = None) -> tuple[Run, ...]:
     """Read every run of a source, oldest first.
 
     Raises:
-        RunFileError: it cannot be read, or holds none.
+        NoRunsError: it is an export that holds none.
+        RunFileError: it cannot be read.
     """
     if isinstance(source, RunFile):
         try:
@@ -98,11 +111,10 @@ def read(source: Source, progress: Progress | None = None) -> tuple[Run, ...]:
     if isinstance(source, Wanted):
         return runs_in_jaeger(source, progress)
     everything = runs_in(documents_of(source.path, progress)).values()
-    runs = [run for run in everything if _is_wanted(run, source)]
+    runs = [run for run in everything if source.run_id in (None, run.id)]
     if not runs:
         what = "a run" if source.run_id is None else f"the run {source.run_id}"
-        marked = "" if source.label is None else f" with the label {source.label}"
-        raise RunFileError(f"{source.path} does not hold {what}{marked}")
+        raise NoRunsError(f"{source.path} does not hold {what}")
     return tuple(sorted(runs, key=lambda run: (run.start_ns, run.id)))
 
 
@@ -134,11 +146,6 @@ def name_one(ids: Sequence[str], within: str) -> RunFileError:
     return RunFileError(
         f"that is {len(ids)} runs: name one, such as {within}{ids[-1]}. The newest are {named}"
     )
-
-
-def _is_wanted(run: Run, source: Export) -> bool:
-    label = str(run.resource.get(Attr.RUN_LABEL, ""))
-    return source.run_id in (None, run.id) and source.label in (None, label)
 
 
 def _is_otlp(first: Mapping[str, Any]) -> bool:

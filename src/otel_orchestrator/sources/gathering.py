@@ -135,7 +135,8 @@ def _process(resource: Attributes) -> _Process:
 def runs_in(documents: Iterable[Told]) -> dict[str, Run]:
     """Return every run of documents that may hold many, by its id; what is in no run is left out.
 
-    Spans that a Collector sorted into services get their true one back (`orchestrator.service`).
+    A run has spans: of a gauge's points alone, such as in a file of metrics, none is made. Spans
+    that a Collector sorted into services get their true one back (`orchestrator.service`).
     What is lost may have been of any of the runs.
     """
     lost = _Said()
@@ -155,7 +156,8 @@ def runs_in(documents: Iterable[Told]) -> dict[str, Run]:
             of = point.attributes.get(Attr.RUN_ID)
             if of is not None:
                 gathered[str(of)].add_point(point)
-    return {run_id: run.run(run_id) for run_id, run in gathered.items()}
+    runs = (its.run(run_id) for run_id, its in gathered.items())
+    return {run.id: run for run in runs if run.spans}
 
 
 def _true(recorded: Attributes) -> dict[str, Any]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
 from ..analysis.comparing.digest import Digest, digest_of
-from ..errors import RunFileError
+from ..errors import NoRunsError, RunFileError
 from ..model import Run
 from ..semconv import Attr
 from .baselines import read_baseline
@@ -26,7 +28,7 @@ from .found import LABEL, OF, Export, Source, find, is_otlp, read, source_of
 from .jaeger import DEFAULT_URL, Wanted
 from .labels import Labelled, labels_in
 from .runfiles import RunFile, is_file, list_runs
-from .same import Found, Identity, check_apart, each_once
+from .same import Found, check_apart, each_once
 
 _BASELINE: Final = ".json"
 _WORTH_PROCESSES: Final = 20 * 2**20
@@ -40,11 +42,14 @@ class Group:
     Attributes:
         sources: where they are, by a name of each.
         unnamed: the names of those that were found in a folder, not by a word of their own.
+        labels: of those that may hold several runs, or a part of one, the labels of the runs that
+            are wanted; by the names of the sources, which say them. All runs of the others are.
         baselines: what baseline files held, by their names.
     """
 
     sources: Mapping[str, Source]
     unnamed: frozenset[str]
+    labels: Mapping[str, frozenset[str]]
     baselines: Mapping[str, tuple[Digest, ...]]
 
     def sizes(self) -> list[int]:
@@ -60,6 +65,7 @@ def find_group(words: Sequence[str], folder: Path, jaeger_url: str = DEFAULT_URL
     """
     sources: dict[str, Source] = {}
     named: set[str] = set()
+    labelled: dict[Export, set[str]] = {}
     baselines: dict[str, tuple[Digest, ...]] = {}
     for word in words:
         name, of, _ = word.partition(OF)
@@ -69,13 +75,24 @@ def find_group(words: Sequence[str], folder: Path, jaeger_url: str = DEFAULT_URL
             raise RunFileError(
                 f"{word} names one run of a baseline, which is compared as a whole. Type {name}"
             )
-        elif (many := _many(word, folder)) is not None:
+        elif word.startswith(LABEL):
+            label = word.removeprefix(LABEL)
+            single, other = _of_label(label, folder)
+            sources.update((_name(one), one) for one in single)
+            for export in other:
+                labelled.setdefault(export, set()).add(label)
+        elif (many := _in_folder(word)) is not None:
             sources.update((_name(one), one) for one in many)
         else:
             one = _one(word, folder, jaeger_url)
             named.add(_name(one))
             sources[_name(one)] = one
-    return Group(sources, frozenset(sources.keys() - named), baselines)
+    labels: dict[str, frozenset[str]] = {}
+    for export, its in labelled.items():
+        if (name := _name(export)) not in sources:  # it is wanted as a whole
+            name = f"{name}{OF}{LABEL}{','.join(sorted(its))}"
+            sources[name], labels[name] = export, frozenset(its)
+    return Group(sources, frozenset(sources.keys() - named), labels, baselines)
 
 
 def digests_of(
@@ -96,41 +113,65 @@ def digests_of(
         RunFileError: a run cannot be read, or holds no spans; no run of a group is left; or a run
             is in two groups.
     """
-    sources = {name: one for group in groups for name, one in group.sources.items()}
-    unnamed = {name for group in groups for name in group.unnamed}
+    # By a name without the labels: runs of one label and of another may be in one file.
+    sources = {_name(one): one for group in groups for one in group.sources.values()}
+    named = {
+        _name(one)
+        for group in groups
+        for name, one in group.sources.items()
+        if name not in group.unnamed
+    }
     sizes = {name: _size(one) for name, one in sources.items()}
+    uses = Counter(_name(one) for group in groups for one in group.sources.values())
     found: dict[str, list[Digest]] = {}
     processes = min(len(sources), os.cpu_count() or 1)
-    wanted = [(one, name in unnamed) for name, one in sources.items()]
+    wanted = [(one, name not in named) for name, one in sources.items()]
     with _each(processes if sum(sizes.values()) > _WORTH_PROCESSES else 1) as each:
         for name, digests in zip(sources, each(_digests, wanted), strict=True):
             found[name] = digests
             if progress is not None:
-                progress(sizes[name])
-    kept: list[dict[Identity, Found]] = []
-    for group in groups:
-        everything = [Found(n, None, d) for n, digests in group.baselines.items() for d in digests]
-        everything += [_found(one, d) for name, one in group.sources.items() for d in found[name]]
-        kept.append(each_once(everything, tell))
-        if group.sources and not kept[-1]:
-            raise RunFileError(
-                "all runs of a side were removed meanwhile: there is nothing to compare"
-            )
+                progress(sizes[name] * uses[name])
+    sides = [
+        [Found(n, None, None, d) for n, digests in group.baselines.items() for d in digests]
+        + [
+            _found(one, group.labels.get(name), digest)
+            for name, one in group.sources.items()
+            for digest in found[_name(one)]
+        ]
+        for group in groups
+    ]
+    kept = each_once(sides, tell)
+    for group, its in zip(groups, kept, strict=True):
+        if group.sources and not its:
+            raise RunFileError(f"{_why_none(group)}: there is nothing to compare")
     check_apart(kept)
-    return [[found.digest for found in group.values()] for group in kept]
+    return [[found.digest for found in its.values()] for its in kept]
 
 
-def _found(source: Source, digest: Digest) -> Found:
+def _why_none(group: Group) -> str:
+    if any(not isinstance(one, Wanted) and not one.path.exists() for one in group.sources.values()):
+        return "all runs of a side were removed meanwhile"
+    if group.labels:
+        labels = {label for its in group.labels.values() for label in its}
+        return f"no run has the label {' or '.join(sorted(labels))}"
+    return "the files of a side hold no runs, only what happened outside of them"
+
+
+def _found(source: Source, labels: frozenset[str] | None, digest: Digest) -> Found:
     if isinstance(source, Wanted):
-        return Found(_name(source), None, digest)
-    return Found(str(source.path), source.path.resolve(), digest)
+        return Found(_name(source), None, labels, digest)
+    return Found(str(source.path), source.path.resolve(), labels, digest)
 
 
 def _digests(wanted: tuple[Source, bool]) -> list[Digest]:
-    """Read a source, and whether it was found in a folder."""
+    """Read a source, which may have been found in a folder, not by a word of its own."""
     source, is_unnamed = wanted
     try:
         return _read_whole(source)
+    except NoRunsError:
+        if is_unnamed:
+            return []
+        raise
     except RunFileError as error:
         # Programs that run meanwhile delete the oldest where there are too many.
         if not isinstance(source, Wanted) and not source.path.exists():
@@ -159,8 +200,6 @@ def _name(source: Source) -> str:
     name = str(source.path.resolve())
     if isinstance(source, Export) and source.run_id is not None:
         return f"{name}{OF}{source.run_id}"
-    if isinstance(source, Export) and source.label is not None:
-        return f"{name}{OF}{LABEL}{source.label}"
     return name
 
 
@@ -191,26 +230,40 @@ def _each(processes: int) -> Iterator[_Each]:
         ) from error
 
 
-def _many(word: str, folder: Path) -> Sequence[RunFile | Export] | None:
-    """Return the files of a label or a folder; None where the word is neither."""
-    if word.startswith(LABEL):
-        label = word.removeprefix(LABEL)
-        labels = [(file, labels_in(file.path)) for file in _runs(folder)]
-        if labelled := [one for found in labels if (one := _of_label(label, *found)) is not None]:
-            return labelled
-        known = (label for _, its in labels for label in its.labels)
-        raise RunFileError(f"no run in {folder} has the label {label}. {_which(known)}")
+def _in_folder(word: str) -> list[RunFile | Export] | None:
+    """Return the files of a folder; None where the word is none."""
     with suppress(OSError):  # what is too long for a name is no folder
         if Path(word).is_dir():
             return [source_of(file) for file in _runs(Path(word))]
     return None
 
 
-def _of_label(label: str, file: RunFile, its: Labelled) -> RunFile | Export | None:
-    if its.is_of_one_run:
+def _of_label(label: str, folder: Path) -> tuple[list[RunFile], list[Export]]:
+    """Return the run files with a label, and all else that may hold a run with it, or a part of it:
+    which label that has is known when its parts are put together."""
+    files = _runs(folder)
+    labelled = [_labels(file) for file in files]
+    single: list[RunFile] = []
+    other: list[Export] = []
+    is_there = False
+    for file, its in zip(files, labelled, strict=True):
         # The first line may be another process's that works for the run, and has none.
-        return file if label in its.labels[:1] else None
-    return Export(file.path, label=label) if label in its.labels else None
+        has_it = label in (its.labels[:1] if its.is_of_one_run else its.labels)
+        is_there = is_there or has_it
+        if not its.is_of_one_run:
+            other.append(Export(file.path))
+        elif has_it:
+            single.append(file)
+    if not is_there:
+        known = (label for its in labelled for label in its.labels)
+        raise RunFileError(f"no run in {folder} has the label {label}. {_which(known)}")
+    return single, other
+
+
+@cache
+def _labels(file: RunFile) -> Labelled:
+    """Read a file's labels once for all words; one that has changed since is another `RunFile`."""
+    return labels_in(file.path)
 
 
 def _which(labels: Iterable[str]) -> str:
@@ -228,7 +281,7 @@ def _one(word: str, folder: Path, jaeger_url: str) -> Source:
     except RunFileError as error:
         is_label = False
         with suppress(RunFileError):
-            is_label = any(word in labels_in(file.path).labels for file in _runs(folder))
+            is_label = any(word in _labels(file).labels for file in _runs(folder))
         if not is_label:
             raise
         raise RunFileError(

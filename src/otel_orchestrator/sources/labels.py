@@ -62,8 +62,8 @@ def labels_in(path: Path) -> Labelled:
                     continue
                 beginnings += begins(header)
                 resources.update((bytes(block.resource), None) for block in found.resourceSpans)
-    except FileNotFoundError:  # it was removed just now
-        return Labelled((), is_of_one_run=False)
+    except FileNotFoundError:  # it was removed just now: a run without a label
+        return Labelled((), is_of_one_run=True)
     except OSError as error:
         raise RunFileError(f"{path} cannot be read: {error.strerror}") from error
     labels = dict.fromkeys(label for raw in resources if (label := _label(raw)) is not None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
+from itertools import chain, pairwise
 from pathlib import Path
 
 from ..analysis.comparing.digest import Digest, digest_of
@@ -21,11 +23,13 @@ class Found:
     Attributes:
         place: where it is from, for people.
         file: which it is from, if it is from one that may hold a part of it only.
+        labels: which are wanted, if it is wanted for its label only.
         digest: what it came to.
     """
 
     place: str
     file: Path | None
+    labels: frozenset[str] | None
     digest: Digest
 
 
@@ -39,36 +43,43 @@ def _identity(digest: Digest) -> Identity:
 
 
 def each_once(
-    everything: Iterable[Found], tell: Callable[[str], None] | None
-) -> dict[Identity, Found]:
+    sides: Sequence[Sequence[Found]], tell: Callable[[str], None] | None
+) -> list[dict[Identity, Found]]:
     """Keep one of what is the same run, such as in a baseline and in a file: the most complete.
 
-    Where no file holds all of it, that is what they hold together.
+    Where no file holds all of it, that is what they hold together. What then has none of the labels
+    that are wanted is left out.
     """
-    same: dict[Identity, list[Found]] = {}
-    for found in everything:
-        same.setdefault(_identity(found.digest), []).append(found)
-    together = _put_together(same)
-    kept: dict[Identity, Found] = {}
+    read = cache(_digests_together)  # one folder may be read for both sides
+    kept: list[dict[Identity, Found]] = []
     again: list[str] = []
     gathered: list[str] = []
-    for identity, (first, *others) in same.items():
-        most = max([first, *others], key=_spans)  # of equals the first
-        whole = together.get(identity, most)
-        kept[identity] = max(most, whole, key=_spans)
-        run_id = first.digest.run_id
-        if kept[identity] is most:
-            again += [f"{run_id} in {o.place}, which is the run in {first.place}" for o in others]
-        else:
-            gathered.append(f"{run_id} in {whole.place}")
+    for side in sides:
+        same: dict[Identity, list[Found]] = {}
+        for found in side:
+            same.setdefault(_identity(found.digest), []).append(found)
+        together = _put_together(same, read)
+        kept.append({})
+        for identity, some in same.items():
+            most = max(some, key=_spans)  # of equals the first
+            best = max(most, together.get(identity, most), key=_spans)
+            if not any(f.labels is None or best.digest.label in f.labels for f in some):
+                continue
+            kept[-1][identity] = best
+            if best is most:
+                others = (found for found in some if found is not most)
+                which = f"which is the run in {most.place}"
+                again += [f"{identity[1]} in {other.place}, {which}" for other in others]
+            else:
+                gathered.append(f"{identity[1]} in {best.place}")
     if tell is not None:
-        for said, some in (
+        for said, its in (
             ("A run counts once. Left out", again),
             ("A run counts once, with all that files hold of it. Put together", gathered),
         ):
-            if some:
-                more = f", and {len(some) - 1} more" if len(some) > 1 else ""
-                tell(f"{said}: {some[0]}{more}")
+            if its:
+                more = f", and {len(its) - 1} more" if len(its) > 1 else ""
+                tell(f"{said}: {its[0]}{more}")
     return kept
 
 
@@ -76,21 +87,46 @@ def _spans(found: Found) -> int:
     return found.digest.spans
 
 
-def _put_together(same: Mapping[Identity, Sequence[Found]]) -> dict[Identity, Found]:
+_Files = tuple[Path, ...]
+_Ids = tuple[str, ...]
+_Read = Callable[[_Files, _Ids], Mapping[str, Digest]]
+
+
+def _put_together(same: Mapping[Identity, Sequence[Found]], read: _Read) -> dict[Identity, Found]:
     """Read together the files that do not hold the same of a run, each of them once."""
-    of_files: dict[tuple[Path, ...], list[Identity]] = {}
-    for identity, (first, *others) in same.items():
-        files = dict.fromkeys(found.file for found in (first, *others) if found.file is not None)
-        if len(files) > 1 and any(other.digest != first.digest for other in others):
-            of_files.setdefault(tuple(files), []).append(identity)
     together: dict[Identity, Found] = {}
-    for files_of_some, identities in of_files.items():
-        runs = read_together(files_of_some)
+    for files, identities in _sharing(same):
+        digests = read(files, tuple(run_id for _, run_id in identities))
         for identity in identities:
-            if (run := runs.get(identity[1])) is not None:
+            if (digest := digests.get(identity[1])) is not None:
                 places = dict.fromkeys(f.place for f in same[identity] if f.file is not None)
-                together[identity] = Found(" and ".join(places), None, digest_of(run))
+                together[identity] = Found(" and ".join(places), None, None, digest)
     return together
+
+
+def _sharing(same: Mapping[Identity, Sequence[Found]]) -> list[tuple[_Files, list[Identity]]]:
+    """Return which files to read together, each once, for which runs: those that share a file."""
+    traces = Counter(run_id for _, run_id in same)
+    alone: list[tuple[_Files, list[Identity]]] = []
+    sets: list[tuple[_Files, list[Identity]]] = []
+    for identity, some in same.items():
+        in_files = [found for found in some if found.file is not None]
+        files = tuple(dict.fromkeys(found.file for found in in_files if found.file is not None))
+        if len(files) < 2 or all(found.digest == in_files[0].digest for found in in_files):
+            continue
+        if traces[identity[1]] > 1:  # files are read by run ids: not those of its namesakes
+            alone.append((files, [identity]))
+            continue
+        apart = [one for one in sets if set(files).isdisjoint(one[0])]
+        joined = [one for one in sets if not set(files).isdisjoint(one[0])]
+        every = dict.fromkeys(chain(*(theirs for theirs, _ in joined), files))
+        sets = [*apart, (tuple(every), [*chain(*(ids for _, ids in joined)), identity])]
+    return sets + alone
+
+
+def _digests_together(files: _Files, run_ids: _Ids) -> dict[str, Digest]:
+    runs = read_together(files)
+    return {run_id: digest_of(runs[run_id]) for run_id in run_ids if run_id in runs}
 
 
 def check_apart(groups: Sequence[Mapping[Identity, Found]]) -> None:
