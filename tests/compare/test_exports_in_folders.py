@@ -172,6 +172,14 @@ def test_what_an_export_lost_may_be_of_any_run_in_it(single: Path, tmp_path: Pat
     assert read_one(find(f"{export}#a-1", single)).lost == lost
 
 
+def test_a_last_line_that_a_collector_is_writing_is_not_lost(single: Path, tmp_path: Path) -> None:
+    lines = exported(single / "a-0.jsonl", single / "a-1.jsonl")
+    export = write(tmp_path / "live.json", lines)
+    with export.open("a", encoding="utf-8") as writing:
+        writing.write(lines[0][:40])
+    assert [run.lost for run in read(find(str(export), single))] == [(), ()]
+
+
 def test_spans_of_an_export_that_make_no_sense_are_lost(single: Path, tmp_path: Path) -> None:
     senseless = '{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "x"}]}]}]}'
     export = write(tmp_path / "odd.json", [*exported(single / "a-0.jsonl"), senseless])

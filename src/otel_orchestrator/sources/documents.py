@@ -33,7 +33,9 @@ def documents_of(path: Path, progress: Callable[[int], None] | None = None) -> I
                 if (told := told_in(line)) is not None:
                     yield told
                 elif not line or not line.isspace():
-                    yield Told([], [], {}, unread=f"line {number} {_problem(line)}; it is left out")
+                    why = f"line {number} {_problem(line)}; it is left out"
+                    is_torn = bool(line) and not line.endswith(b"\n")
+                    yield Told([], [], {}, unread=why, is_torn=is_torn)
                 if progress is not None and (at := lines.tell()) - shown >= _BYTES_TO_PROGRESS:
                     progress(at)
                     shown = at

@@ -137,12 +137,13 @@ def runs_in(documents: Iterable[Told]) -> dict[str, Run]:
 
     A run has spans: of a gauge's points alone, such as in a file of metrics, none is made. Spans
     that a Collector sorted into services get their true one back (`orchestrator.service`).
-    What is lost may have been of any of the runs.
+    What is lost may have been of any of the runs; a last line that is not whole yet is not lost.
     """
     lost = _Said()
     gathered: dict[str, Gathering] = defaultdict(lambda: Gathering(lost))
     for document in documents:
-        lost.add_all(losses_of(document))
+        if not document.is_torn:  # whoever writes exports may be about to write the rest of it
+            lost.add_all(losses_of(document))
         for recorded, spans in document.blocks:
             resource = _true(recorded)
             of_runs: dict[str, list[Span]] = {}

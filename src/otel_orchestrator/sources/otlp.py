@@ -38,6 +38,7 @@ class Told:
         header: `runFile`, of a run file's first line.
         skipped: how many spans make no sense, and are left out.
         unread: why a line is left out, where it could not be read at all.
+        is_torn: that was a last line without its end, which may still come.
     """
 
     blocks: list[tuple[Attributes, list[Span]]]
@@ -46,6 +47,7 @@ class Told:
     header: Any = None
     skipped: int = 0
     unread: str | None = None
+    is_torn: bool = False
 
 
 def told_by(document: Mapping[str, Any]) -> Told:
