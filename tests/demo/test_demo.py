@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -329,6 +330,8 @@ def test_it_stops_as_by_ctrl_c_when_nobody_reads_any_more(tmp_path: Path) -> Non
         stderr=subprocess.PIPE,
         text=True,
         env=environment(tmp_path),
+        # What a shell starts in the background is told to ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
