@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -195,10 +195,10 @@ def set_up(folder: Path, bound: int | None) -> None:
         for module, name in (
             (interruptions, "_KEPT_AT_MOST"),
             (gauges, "_TOLD_APART_AT_MOST"),
-            (tasks, "_CLOSED_AT_MOST"),
             (sender, "_HELD_AT_MOST"),
         ):
             setattr(module, name, bound)
+        tasks._closed = deque(maxlen=bound)
 
     os.environ |= {
         "OTEL_EXPORTER_OTLP_ENDPOINT": DEAD,

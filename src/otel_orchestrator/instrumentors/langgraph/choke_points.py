@@ -322,10 +322,10 @@ def abandon_all() -> None:
 
 
 def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> None:
-    if is_collecting():  # a stream that nobody reads any more: no span may start or end now
-        spans.end_late(functools.partial(_close, loop, error, is_over=is_over))
-        return
     with guarded("closing a graph run"):
+        if is_collecting():  # a stream that nobody reads any more: no span may start or end now
+            spans.end_late(functools.partial(_close, loop, error, is_over=is_over))
+            return
         run: GraphRun | None = loop.__dict__.pop(_OURS, None)
         if run is None:
             return

@@ -221,8 +221,8 @@ def _follow(stream: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
 
 
 def _finish(reader: Reader, error: BaseException | None) -> None:
-    if is_collecting():  # after its loop, which is closed late as well
-        spans.end_late(functools.partial(_finish, reader, error))
-        return
     with guarded("ending a graph run"):
+        if is_collecting():  # after its loop, which is closed late as well
+            spans.end_late(functools.partial(_finish, reader, error))
+            return
         reader.finish(error)
