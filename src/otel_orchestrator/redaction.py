@@ -31,6 +31,8 @@ from .secret_patterns import (
     ASSIGNED_KEY,
     ASSIGNED_PASS,
     CONTEXTS,
+    CURL_LOGIN,
+    CURL_USER,
     KEY,
     KEY_BEGINS,
     KEY_ENDS,
@@ -161,9 +163,9 @@ def value(name: str, given: Any) -> Any:
         return given if clean == given else clean
     if kind is bool or kind is int or kind is float or given is None:
         return given
-    if kind is Clean and not is_secret(name):
-        return given
-    return MASK if is_secret(name) else _value(given, 0)
+    if _is_hidden(name, given):
+        return MASK
+    return given if kind is Clean else _value(given, 0)
 
 
 def is_secret(name: str) -> bool:
@@ -213,7 +215,7 @@ def _is_hidden(name: Any, item: Any) -> bool:
         return False
     if is_secret(name):
         return item is not None
-    return type(item) is str and _is_pass_named(name, item)
+    return isinstance(item, str) and _is_pass_named(name, item)
 
 
 def _values(given: Sequence[Any], depth: int) -> Sequence[Any]:
@@ -225,7 +227,9 @@ def _values(given: Sequence[Any], depth: int) -> Sequence[Any]:
     for item in given:
         done.append(MASK if goes_on and isinstance(item, str) else _value(item, depth + 1))
         if _is_on and type(item) is str:
-            if SECRET_OPTION.fullmatch(item.lower()) or (is_curl and item in ("-u", "--user")):
+            if is_curl and CURL_LOGIN.fullmatch(item):
+                done[-1] = MASK
+            if SECRET_OPTION.fullmatch(item.lower()) or (is_curl and CURL_USER.fullmatch(item)):
                 goes_on = "option"
             elif goes_on == "option" or KEY_ENDS in item:
                 goes_on = ""
@@ -245,7 +249,7 @@ def _is_secret(name: str) -> bool:
 
 @lru_cache(maxsize=_CACHED_AT_MOST)
 def _remembered_value(name: str, given: str) -> str:
-    return MASK if is_secret(name) or _is_pass_named(name, given) else text(given)
+    return MASK if _is_hidden(name, given) else text(given)
 
 
 def _is_pass_named(name: str, given: str) -> bool:

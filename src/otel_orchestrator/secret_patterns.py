@@ -173,6 +173,11 @@ _CURL: Final = re.compile(
     r"[ \t=,\"'\\]{0,8}?(?P<quote>[\"'])?[^\s:\"'\\]{1,64}:"
     r"(?P<bare>(?(quote)(?:(?!(?P=quote))[^\\\n]){1,200}|[^\s\"'\\]+))(?P<text>)"
 )
+# In a list of arguments: what says that the next is a login, and one that is one itself.
+CURL_USER: Final = re.compile(r"-[A-Za-z#]{0,8}[uU]|--(?:proxy-)?user")
+CURL_LOGIN: Final = re.compile(
+    r"(?:-[A-Za-z#]{0,8}?[uU]|--(?:proxy-)?user=)[^:]{1,64}:.+", re.DOTALL
+)
 NETRC: Final = re.compile(
     r"machine(?:\s|\\[nrt]){1,9}[^\s\\]+(?:\s|\\[nrt]){1,9}login(?:\s|\\[nrt]){1,9}[^\s\\]+"
     r"(?:\s|\\[nrt]){1,9}password(?:\s|\\[nrt]){1,9}(?P<bare>[^\s\"'\\]+)"

@@ -191,6 +191,24 @@ def test_what_passes_is_no_password() -> None:
     assert redaction.value("deep", {5: "abc1", None: "x"}) == {5: "abc1", None: "x"}
 
 
+@pytest.mark.parametrize(
+    "login",
+    [["-sSu", "me:hunter2"], ["-ume:hunter2"], ["--proxy-user", "me:hunter2"],
+     ["--user=me:hunter2"], ["-U", "me:hunter2"]],
+)  # fmt: skip
+def test_curls_arguments_however_they_are_written(login: list[str]) -> None:
+    shown = redaction.value("args", ["curl", *login, "https://h"])
+    assert "hunter2" not in " ".join(shown)
+    assert (shown[0], shown[-1]) == ("curl", "https://h")
+    assert redaction.value("args", ["sort", *login]) == ["sort", *login]
+
+
+@pytest.mark.parametrize("make", [str, redaction.Clean])
+@pytest.mark.parametrize("times", [1, 400])
+def test_an_attribute_called_pass_is_hidden_however_long_it_is(make: type[str], times: int) -> None:
+    assert redaction.value("smtp.pass", make("Hunter2" * times)) == redaction.MASK
+
+
 def test_what_curl_is_given() -> None:
     assert redaction.value("args", ["/usr/bin/curl", "-u", "me:hunter2", "https://h"]) == [
         "/usr/bin/curl", "-u", redaction.MASK, "https://h",

@@ -25,7 +25,7 @@ from opentelemetry.trace import Link, Status
 
 from .. import redaction
 from .._guard import guarded
-from .forked import has_telemetry
+from .forked import start_what_waits
 from .forwarding import ForwardingMetricExporter, ForwardingSpanExporter
 
 LONGEST: Final = 65_536
@@ -126,7 +126,7 @@ class CleanSpanExporter(ForwardingSpanExporter):
 
     def export(self, given: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export spans without what is secret in them."""
-        has_telemetry()
+        start_what_waits()
         return self._inner.export(spans(given))
 
 
@@ -137,7 +137,7 @@ class CleanMetricExporter(ForwardingMetricExporter):
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
         """Export metrics without what is secret in them."""
-        has_telemetry()
+        start_what_waits()
         result: MetricExportResult = self._inner.export(
             metrics(metrics_data), timeout_millis, **kwargs
         )

@@ -14,8 +14,8 @@ def start_late(start: Callable[[], object]) -> None:
     _late[start] = None
 
 
-def has_telemetry() -> None:
-    """Start what waits for that; for the hot path, too."""
+def start_what_waits() -> None:
+    """Start it: this process has telemetry of its own. For the hot path, too."""
     while _late:
         start = None
         with suppress(KeyError):  # another thread has taken the last one

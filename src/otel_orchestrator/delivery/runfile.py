@@ -39,7 +39,7 @@ from ..semconv import Attr
 from . import clean
 from .appending import VERSION, Line, RunFiles, line_of
 from .closing import close_dead, ended_open
-from .forked import has_telemetry
+from .forked import start_what_waits
 from .queue_points import encode_queue
 from .sender import Sender
 from .stored_metrics import UNSENT
@@ -125,7 +125,7 @@ class RunFileProcessor(SpanProcessor):
         with guarded("noting an open span"):
             if self._thread is None:
                 self._start_thread()
-                has_telemetry()
+                start_what_waits()
             context = span.get_span_context()
             if context is None or not context.trace_flags.sampled:
                 return

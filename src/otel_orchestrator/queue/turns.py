@@ -1,9 +1,10 @@
 """Changes that are made one after another, by whichever thread comes by, and that none waits for.
 
 A lock would not do. Python collects garbage wherever a thread allocates, and so may close a dropped
-generator of the program's inside of which a span is open: the end of that span is a change again,
-which comes while this very thread is amid another. And while another thread is, the collector may
-there come to a lock of the program's that this one holds.
+generator of the program's. What that runs may begin a task or show the plan: a change again, which
+comes while this very thread is amid another. (What ends there is put off, see
+`lifecycle.collecting`.) And while another thread is, the collector may there come to a lock of the
+program's that this one holds.
 """
 
 from __future__ import annotations

@@ -358,7 +358,7 @@ def shutdown(timeout_s: float = _SHUTDOWN_TIMEOUT_S) -> bool:
     made.ending.set()
     in_time, unsent, lost = False, 0, 0
     with guarded("shutting down"):
-        in_time = all(part.ended.wait(_left_s(until)) for part in made.remote)
+        in_time = all(part.wait(_left_s(until)) for part in made.remote)
         if made.metrics is not None and not in_time:
             made.metrics.keep_in_flight()
         if made.sender is not None:

@@ -33,14 +33,16 @@ class EndedInThread:
         self._start()
         os.register_at_fork(after_in_child=self._start_late)
 
-    @property
-    def ended(self) -> threading.Event:
-        """Set once all is ended; to be asked for when that is wanted."""
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until all is ended, which `ending` has asked for; return whether it is in time.
+
+        Where no thread can be started any more, it is ended here, however long that takes.
+        """
         with suppress(RuntimeError):
             self._start()
         if not self._is_started:  # at exit, of a child that has nothing to send
             self._run()
-        return self._ended
+        return self._ended.wait(timeout_s)
 
     def _start_late(self) -> None:
         if not self._ending.is_set():
