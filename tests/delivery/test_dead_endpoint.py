@@ -19,7 +19,7 @@ from otel_orchestrator.delivery.ledger import open_ledger
 from otel_orchestrator.delivery.metric_exporter import StoringMetricExporter
 from otel_orchestrator.delivery.otlp import metric_reader
 from otel_orchestrator.delivery.runfile import RunFileProcessor
-from otel_orchestrator.delivery.sender import Sender
+from otel_orchestrator.delivery.sender import _LAST_WORDS_S, Sender
 
 from ..sdk.programs import python
 
@@ -68,7 +68,7 @@ def test_a_try_under_way_is_waited_for_only_if_the_endpoint_may_be_up(tmp_path: 
     assert hangs.wait(10)
     began = time.monotonic()
     sender.shutdown()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < _LAST_WORDS_S, "it is not waited for"
     assert sender.unsent() == 1, "it is said, and in the file"
     goes_on.set()
     provider.shutdown()
@@ -144,12 +144,12 @@ def test_a_forked_worker_knows_what_its_parent_knows(tmp_path: Path) -> None:
         tmp_path,
         OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{hole.getsockname()[1]}",
         OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
-        OTEL_EXPORTER_OTLP_TIMEOUT="2",
+        OTEL_EXPORTER_OTLP_TIMEOUT="4",
         OTEL_METRICS_EXPORTER="none",
     )
     hole.close()
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 1.5, "less than one try takes"
+    assert float(done.stdout) < 3, "less than one try takes"
     assert done.stderr.count("1 spans are not sent yet. The run files keep them") == 2
 
 

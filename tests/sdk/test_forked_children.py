@@ -64,7 +64,7 @@ def test_a_child_without_telemetry_ends_where_no_thread_can_be_started_any_more(
             raise RuntimeError("can't create new thread at interpreter shutdown")
         threading.Thread.start = fail
         began = time.monotonic()
-        print(otel.shutdown(), time.monotonic() - began < 1)
+        print(otel.shutdown(), time.monotonic() - began < 4)  # of the 5 s that it has
     """
     assert ran(child.strip(), tmp_path) == "True True\n"
 
