@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from otel_orchestrator import metrics
+from otel_orchestrator import _guard, metrics
 from otel_orchestrator.queue import gauges, tasks
 from otel_orchestrator.queue.gauges import QueueChange
 from otel_orchestrator.queue.tasks import QueueBoard
@@ -102,6 +103,33 @@ def test_a_listener_that_is_slow_keeps_nobody(changes: list[QueueChange]) -> Non
     thread.join()
     stop()
     assert depths(changes) == [(0, 1, 0), (0, 2, 0)]
+
+
+def test_of_what_a_listener_never_comes_back_for_the_newest_is_kept_and_the_rest_is_said(
+    changes: list[QueueChange], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks, "_untold", deque(maxlen=2))
+    monkeypatch.setattr(_guard, "_last_logged", {})
+    board = QueueBoard("r")
+    is_told, goes_on = threading.Event(), threading.Event()
+
+    def stuck(_: QueueChange) -> None:
+        is_told.set()
+        assert goes_on.wait(20)
+
+    stop = tasks.subscribe(stuck)
+    thread = threading.Thread(target=board.started, args=("a",))
+    thread.start()
+    assert is_told.wait(20)
+    for task_id in "bcde":
+        board.started(task_id)
+    assert len(tasks._telling._due) <= 1
+    goes_on.set()
+    thread.join()
+    stop()
+    assert depths(changes) == [(0, 1, 0), (0, 4, 0), (0, 5, 0)]
+    assert caplog.text.count("changes of the queue are lost") == 1
+    caplog.clear()
 
 
 def test_a_forked_child_has_turns_of_its_own() -> None:

@@ -21,7 +21,7 @@ from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from .. import runs
-from .._guard import guarded
+from .._guard import guarded, log_once_a_minute
 from ..lifecycle import spans
 from ..semconv import Attr
 from . import gauges
@@ -81,6 +81,11 @@ _untold: deque[QueueChange] = deque(maxlen=10_000)
 def _change(change: Callable[[], None], patience_s: float = 0.0) -> None:
     """Change a queue, or which there are; tell of it when the change is over, and in order."""
     _changing.do(change, patience_s)
+    if len(_untold) == _untold.maxlen:
+        log_once_a_minute(
+            "changes of the queue",
+            "changes of the queue are lost: somebody who is told of them does not come back",
+        )
     if _untold and not _telling.is_due:
         _telling.do(_tell)  # nobody waits for it
 
