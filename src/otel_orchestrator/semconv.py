@@ -54,6 +54,13 @@ CONSUMER: Final = "consumer"
 HUMAN: Final = "human"
 # ("git" above is a category, too.)
 
+# --- values of orchestrator.task.state, by which the queue's gauges count ---
+READY: Final = "ready"
+ACTIVE: Final = "active"
+# ("waiting" above is one, too.)
+TASK_STATES: Final = (READY, ACTIVE, WAITING)
+NOT_STARTED: Final = (READY, WAITING)
+
 # --- values of orchestrator.outcome ---
 Outcome = Literal["ok", "error", "interrupted", "cancelled", "abandoned"]
 OK: Final = "ok"

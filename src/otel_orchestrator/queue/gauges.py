@@ -10,7 +10,7 @@ from typing import Final
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from .. import metrics
-from ..semconv import Attr, Metric
+from ..semconv import NOT_STARTED, TASK_STATES, Attr, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,14 @@ def make(read: Read) -> None:
 
 def _depths(read: Read, _: CallbackOptions) -> Iterable[Observation]:
     for run, queues in _by_run(read(True)).items():
-        for state in ("ready", "active", "waiting"):
+        for state in TASK_STATES:
             depth = sum(getattr(queue, state) for queue in queues)
             yield Observation(depth, {Attr.TASK_STATE: state, **_run_attribute(run)})
 
 
 def _ages(read: Read, _: CallbackOptions) -> Iterable[Observation]:
     for run, queues in _by_run(read(False)).items():
-        for state in ("ready", "waiting"):
+        for state in NOT_STARTED:
             age_s = max(getattr(queue, f"oldest_{state}_s") for queue in queues)
             yield Observation(age_s, {Attr.TASK_STATE: state, **_run_attribute(run)})
 

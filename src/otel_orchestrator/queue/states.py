@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from .fields import ACTIVE, DONE, FAILED, Seen
+from ..semconv import ACTIVE, READY, TASK_STATES, WAITING
+from . import fields
+from .fields import DONE, FAILED, Seen
 
-_READY: Final = "ready"
-_WAITING: Final = "waiting"
 _FINISHED: Final = "finished"
 _LEFT_OVER: Final = object()
 """Owns the tasks of graphs that are over, and whose nodes did not work for them."""
@@ -83,9 +83,7 @@ class TaskStates:
         self._dependants: dict[str, list[str]] = {}
         self._seeing: set[object] = set()
         # By when they came to be so: the first is found, and any is removed, in no time.
-        self._in: dict[str, OrderedDict[str, int]] = {
-            state: OrderedDict() for state in (_READY, ACTIVE, _WAITING)
-        }
+        self._in: dict[str, OrderedDict[str, int]] = {state: OrderedDict() for state in TASK_STATES}
 
     def get(self, task_id: str) -> Task | None:
         """Return a task; safe in any thread."""
@@ -213,7 +211,7 @@ class TaskStates:
             task.planned_ns = task.deps_done_ns = task.barrier_ns = 0
         else:
             task.planned_ns = task.planned_ns or at_ns
-            if state == _WAITING:
+            if state == WAITING:
                 task.deps_done_ns = task.barrier_ns = 0
             elif not task.deps_done_ns:
                 task.deps_done_ns = at_ns
@@ -225,13 +223,13 @@ class TaskStates:
             return _FINISHED if task.workers else None  # not counted, but not forgotten
         if task.is_done or task.seen.means == FAILED:
             return _FINISHED
-        if task.seen.means == ACTIVE and task.owner not in self._seeing:
+        if task.seen.means == fields.ACTIVE and task.owner not in self._seeing:
             return ACTIVE
         # It does not matter whether the application has noticed yet.
-        return _WAITING if task.undone else _READY
+        return WAITING if task.undone else READY
 
     def _publish(self) -> None:
-        ready, active, waiting = (self._in[state] for state in (_READY, ACTIVE, _WAITING))
+        ready, active, waiting = (self._in[state] for state in TASK_STATES)
         self.depth = Depth(
             len(ready),
             len(active),
