@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from otel_orchestrator.analysis.study import study
 from otel_orchestrator.model import Run, Span
+from otel_orchestrator.reports import html as html_report
 from otel_orchestrator.reports import json as json_report
 from otel_orchestrator.reports import text as text_report
 from otel_orchestrator.semconv import Attr
@@ -30,13 +32,13 @@ SECOND = 10**9
 
 def wasteful() -> Run:
     """A node that asks the same three times and three other things, and commits each time."""
-    spans = [Span("t", "0", None, "invoke_workflow w", 1, 0, 30 * SECOND)]
+    spans = [Span("c0", "0", None, "invoke_workflow w", 1, 0, 30 * SECOND)]
 
     def add(name: str, start: float, end: float, parent: str, **said: Any) -> None:
         attributes = {Attr.OUTCOME: "ok", Attr.STATE: "working", **said}
         number = f"{len(spans):x}"
         times = int(start * SECOND), int(end * SECOND)
-        spans.append(Span("t", number, parent, name, 1, *times, attributes=attributes))
+        spans.append(Span("c0", number, parent, name, 1, *times, attributes=attributes))
 
     add("node worker", 0, 30, "0", **{Attr.CATEGORY: "compute", Attr.TASK_ID: "cart"})
     ask: dict[str, Any] = {
@@ -60,19 +62,38 @@ def test_advice_is_said_in_words_with_the_worst_example_and_a_link() -> None:
         "→ Check whether these LLM calls need each other: 3 in a row in node worker",
         "Saves at most 4.00 s, summed over tasks. Nothing recorded says that one needs the answer"
         " of the one before.",
-        "worst: node worker cart 30.00 s, 4.00 s of it saved at most, for 3 calls in a row  http://j/trace/t?uiFind=1",
+        "worst: node worker cart 30.00 s, 4.00 s of it saved at most, for 3 calls in a row  http://j/trace/c0?uiFind=1",
         "→ Commit less often: 3 commits where a node made several in one worktree",
         "Saves at most 2.00 s, summed over tasks.",
-        "worst: git commit cart 1.00 s  http://j/trace/t?uiFind=3",
-        "worst: git commit cart 1.00 s  http://j/trace/t?uiFind=5",
+        "worst: git commit cart 1.00 s  http://j/trace/c0?uiFind=3",
+        "worst: git commit cart 1.00 s  http://j/trace/c0?uiFind=5",
         "→ Cache answers: 2 LLM calls ask gpt-4o what it had answered before",
         "Saves at most 2.00 s, summed over tasks, where the same answer will do.",
         "worst: chat gpt-4o cart 1.00 s, 2.00 s with 1 more that asks the same "
-        " http://j/trace/t?uiFind=6",
+        " http://j/trace/c0?uiFind=6",
         "→ Let git take turns: 1 command failed on the lock index",
         "1 ms went by until the same was tried again, summed over tasks.",
-        "worst: git add cart 1 ms  http://j/trace/t?uiFind=b",
+        "worst: git add cart 1 ms  http://j/trace/c0?uiFind=b",
     ]
+
+
+@pytest.mark.parametrize(
+    "trace_id", ["", "../../api", "c0 bold", "c0\n", "x>) ![p](//evil.example"]
+)
+def test_only_ids_are_linked_to(trace_id: str) -> None:
+    run = wasteful()
+    spans = tuple(structs.replace(span, trace_id=trace_id) for span in run.spans)
+    told = study(Run("r", spans))
+    plain = text_report.render(told, width=160, colour=True, jaeger_url="http://j")
+    assert "worst: " in plain
+    for found in (plain, as_text(html_report.render(told, jaeger_url="http://j"))):
+        assert "http://j/trace/" not in found
+        assert "uiFind" not in found
+
+
+def as_text(page: str) -> str:
+    """Return the text part of a page."""
+    return page.partition("<pre")[2].partition("</pre>")[0]
 
 
 def test_models_are_a_table_without_empty_columns() -> None:
