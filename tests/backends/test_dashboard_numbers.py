@@ -14,7 +14,8 @@ from typing import Final
 
 import pytest
 
-from otel_orchestrator.analysis.summary import QueuePoint, percentile
+from otel_orchestrator.analysis.queue import QueuePoint
+from otel_orchestrator.analysis.summary import percentile
 from otel_orchestrator.semconv import Attr, Metric
 
 from .expected import EXACT, QUANTILES, SHARES, Values, compared

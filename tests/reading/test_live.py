@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from otel_orchestrator.analysis.live import MINUTE_NS, Doing, Live, Queue
+from otel_orchestrator.analysis.live import MINUTE_NS, Doing, Live
+from otel_orchestrator.analysis.queue import QueuePoint
 from otel_orchestrator.model import GaugePoint, Span, Value
 
 S = 1_000_000_000
@@ -140,5 +141,5 @@ def test_the_queue_is_put_together_from_its_points_and_the_end_is_seen() -> None
     live.add([ROOT], points)
     live.add([ended(ROOT, 9, orchestrator__outcome="interrupted")], [])
     now = live.now(20 * S)
-    assert now.queue == (Queue(3 * S, 1, 2, 3),)
+    assert now.queue == (QueuePoint(3 * S, 1, 2, 3),)
     assert (now.ended_ns, now.outcome, now.doing) == (9 * S, "interrupted", ())

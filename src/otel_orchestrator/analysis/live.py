@@ -14,7 +14,8 @@ from typing import Final
 
 from .. import semconv
 from ..model import GaugePoint, Span
-from ..semconv import Attr, Metric
+from ..semconv import Attr
+from .queue import QueuePoint, queue_points
 from .roots import is_root
 
 MINUTE_NS: Final = 60_000_000_000
@@ -44,16 +45,6 @@ class Doing:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """The application's tasks at an instant."""
-
-    at_ns: int
-    ready: int
-    active: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
 class Now:
     """What goes on at an instant.
 
@@ -80,7 +71,7 @@ class Now:
     loop: int | None
     superstep: int | None
     doing: tuple[Doing, ...]
-    queue: tuple[Queue, ...]
+    queue: tuple[QueuePoint, ...]
     llm_in_flight: int
     llm_last_minute: int
     tokens_last_minute: int
@@ -101,7 +92,7 @@ class Live:
     _passed_on: set[str | None] = field(default_factory=set)
     """Ids of spans in which one failed already: if they fail, they only pass that on."""
     _root: Span | None = None
-    _queue: deque[Queue] = field(default_factory=lambda: deque(maxlen=_POINTS))
+    _queue: deque[QueuePoint] = field(default_factory=lambda: deque(maxlen=_POINTS))
     _llm: deque[tuple[int, int]] = field(default_factory=deque)
     _git: deque[int] = field(default_factory=deque)
     _latencies: deque[int] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
@@ -123,7 +114,7 @@ class Live:
             root = self._root
             if is_root(span, ids) if root is None else span.span_id == root.span_id:
                 self._root = span
-        self._add_points(points)
+        self._queue.extend(queue_points(points))
 
     def _end(self, span: Span, end_ns: int) -> None:
         self._open.pop(span.span_id, None)
@@ -141,16 +132,6 @@ class Live:
             self._latencies.append(end_ns - span.start_ns)
         elif span.operation == semconv.GIT and Attr.GIT_PART not in span.attributes:
             self._git.append(end_ns)
-
-    def _add_points(self, points: Iterable[GaugePoint]) -> None:
-        counts: dict[int, dict[str, int]] = {}
-        for point in points:
-            if point.name == Metric.QUEUE_DEPTH:
-                state = str(point.attributes.get(Attr.TASK_STATE))
-                counts.setdefault(point.at_ns, {})[state] = int(point.value)
-        for at_ns, by_state in sorted(counts.items()):
-            ready, active, waiting = (by_state.get(s, 0) for s in ("ready", "active", "waiting"))
-            self._queue.append(Queue(at_ns, ready, active, waiting))
 
     def now(self, at_ns: int) -> Now:
         """Return what goes on at an instant that is not before what was taken in."""

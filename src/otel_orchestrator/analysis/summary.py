@@ -16,6 +16,7 @@ from ..semconv import Attr, Metric
 from .groups import grouped
 from .intervals import Interval, without
 from .outline import root_of
+from .queue import QueuePoint, queue_points
 from .tree import Forest, forest_of
 
 _Kind = tuple[str | None, str | None]
@@ -59,16 +60,6 @@ class SlowTask:
 
     span: Span
     took_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePoint:
-    """The task queue at one instant."""
-
-    at_ns: int
-    ready: int
-    active: int
-    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +126,7 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
         output_tokens=_sum(calls, Attr.OUTPUT_TOKENS),
         categories=tuple(_categories(run, forest, by_kind, (start_ns, start_ns + wall_ns))),
         slowest_tasks=_slowest(tasks, run, forest),
-        queue=_queue(run),
+        queue=queue_points(run.points),
         oldest_age_s=max(
             (p.value for p in run.points if p.name == Metric.QUEUE_OLDEST_AGE), default=0.0
         ),
@@ -267,18 +258,6 @@ def _slowest(tasks: Sequence[Span], run: Run, forest: Forest) -> tuple[SlowTask,
 
     slow = [(-took(span), span.start_ns, span.span_id, span) for span in tasks]
     return tuple(SlowTask(span, -ns) for ns, _, _, span in nsmallest(10, slow, itemgetter(0, 1, 2)))
-
-
-def _queue(run: Run) -> tuple[QueuePoint, ...]:
-    by_instant: dict[int, dict[str, int]] = {}
-    for point in run.points:
-        if point.name == Metric.QUEUE_DEPTH:
-            state = str(point.attributes.get(Attr.TASK_STATE))
-            by_instant.setdefault(point.at_ns, {})[state] = int(point.value)
-    return tuple(
-        QueuePoint(at, depth.get("ready", 0), depth.get("active", 0), depth.get("waiting", 0))
-        for at, depth in sorted(by_instant.items())
-    )
 
 
 def _sum(spans: Sequence[Span], key: str) -> int:

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.live import Doing, Now, Queue
+from ..analysis.live import Doing, Now
+from ..analysis.queue import QueuePoint
 from .text.style import BAD, DIM, MARKS, STYLES
 from .units import count, duration, plural
 
@@ -98,7 +99,7 @@ def _queue(now: Now, width: int) -> Text:
     return text.append(strip, DIM)
 
 
-def _strip(queue: Sequence[Queue], start_ns: int, end_ns: int, columns: int) -> str:
+def _strip(queue: Sequence[QueuePoint], start_ns: int, end_ns: int, columns: int) -> str:
     """Return how many tasks were ready or waiting, over the run so far."""
     span = max(1, end_ns - start_ns)
     values, at, position = [], 0, -1

@@ -18,8 +18,9 @@ from ...analysis.critical_path import critical_path
 from ...analysis.examples import Example
 from ...analysis.groups import grouped
 from ...analysis.in_flight import in_flight
+from ...analysis.queue import QueuePoint
 from ...analysis.study import Study
-from ...analysis.summary import QueuePoint, statistics
+from ...analysis.summary import statistics
 from ...analysis.tree import Forest
 from ...analysis.whatif.grid import Grid, what_if_grid
 from ...semconv import Attr

@@ -7,7 +7,8 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ...analysis.summary import QueuePoint, Summary
+from ...analysis.queue import QueuePoint
+from ...analysis.summary import Summary
 from ..units import duration
 from .style import DIM, STYLES
 
