@@ -79,7 +79,7 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
             made.pop(name, None)  # what this process was given itself
         carrier: dict[str, str] = {}
         propagate.inject(carrier, runs.current())
-        made.update((_variable(key), value) for key, value in carrier.items())
+        made.update((variable(key), value) for key, value in carrier.items())
         made.update(_passed_on)
     return made
 
@@ -94,12 +94,13 @@ def inherited() -> Context:
     return Context()
 
 
-# https://opentelemetry.io/docs/specs/otel/context/env-carriers/
 def _fields() -> dict[str, str]:
-    return {_variable(key): key for key in propagate.get_global_textmap().fields}
+    return {variable(key): key for key in propagate.get_global_textmap().fields}
 
 
-def _variable(key: str) -> str:
+def variable(key: str) -> str:
+    """Return the name of the environment's variable that carries a propagator's field."""
+    # https://opentelemetry.io/docs/specs/otel/context/env-carriers/
     return key.upper().replace("-", "_")
 
 

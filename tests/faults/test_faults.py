@@ -49,7 +49,6 @@ FRAMES: Final = {
         "lifecycle.attaching:Inside.__init__",
         "instrumentors._following:_Reading.__init__",
         "instrumentors._following:_ReadingBytes.__init__",
-        "instrumentors.git.protocols:Start.__init__",
         "instrumentors.langgraph.nodes:Attempt.__init__",
         "instrumentors.langgraph.nodes:InContext.__init__",
         "instrumentors.langgraph.reader:Reader.__init__",

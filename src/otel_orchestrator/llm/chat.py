@@ -360,9 +360,9 @@ def category_of_http(context: Context | None = None) -> str:
     return semconv.HTTP if under_way(context) is None else semconv.LLM
 
 
-def sequence(context: Context | None = None) -> Sequence | None:
-    """Return the attempts that an HTTP request in `context` belongs to, if to any."""
-    found = otel_context.get_value(_SEQUENCE_KEY, context)
+def sequence() -> Sequence | None:
+    """Return the attempts that an HTTP request made now belongs to, if to any."""
+    found = otel_context.get_value(_SEQUENCE_KEY)
     return found if isinstance(found, Sequence) and not found.call.end_ns else None
 
 

@@ -27,12 +27,11 @@ from .._patching import Patch, Seam, patch_all, unpatch
 from .._providers import use_providers
 from . import protocols
 from .command import read_command
-from .process import GitProcess, end_held_ones
+from .process import OURS, GitProcess, end_held_ones
 from .trace2 import Trace2
 
 __all__ = ("GitInstrumentor",)
 
-_OURS: Final = "_otel_orchestrator_git"
 _VARIABLE: Final = "OTEL_ORCHESTRATOR_GIT_TRACE2"
 _THRESHOLD_S: Final = 0.001
 
@@ -187,7 +186,7 @@ def _starts(original: Callable[..., None]) -> Callable[..., None]:
                 process.failed_to_start(error)
             raise
         # Not before: where the program cannot be run, Popen reaps the fork and sets its code, 255.
-        self.__dict__[_OURS] = process
+        self.__dict__[OURS] = process
         with guarded("noting a process id"):
             process.started(self.pid)
             if (starting := protocols.starting_now.get()) is not None and starting.process is None:
@@ -218,7 +217,7 @@ class _ReturnCode:
         if code is None:
             return
         with guarded("ending a git span"):
-            if (process := popen.__dict__.pop(_OURS, None)) is not None:
+            if (process := popen.__dict__.pop(OURS, None)) is not None:
                 with guarded("noting a closed pipe"):
                     _note_closed(popen, process)
                 process.exited(code)
@@ -232,7 +231,7 @@ def _is_dropped(original: Callable[..., None]) -> Callable[..., None]:
     def __del__(self: Any, *positional: Any, **named: Any) -> None:  # noqa: N807
         # Taken out first, because the original looks once more whether the process has ended, and
         # if it has not, keeps the Popen object alive until it has.
-        process = self.__dict__.pop(_OURS, None)
+        process = self.__dict__.pop(OURS, None)
         try:
             original(self, *positional, **named)
         finally:  # where warnings are errors, it raises its ResourceWarning before it looks
@@ -253,7 +252,7 @@ def _note_closed(popen: Any, process: GitProcess) -> None:
 def _communicates(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def communicate(self: Any, *positional: Any, **named: Any) -> Any:
-        process = self.__dict__.get(_OURS)
+        process = self.__dict__.get(OURS)
         if process is None:
             return original(self, *positional, **named)
         with guarded("reading what git said"):
@@ -278,7 +277,7 @@ def _terminates(original: Callable[..., None]) -> Callable[..., None]:
             # asyncio's processes have the protocol that knows them, a Popen knows itself.
             protocol = getattr(self, "_protocol", None)
             process = (
-                self.__dict__.get(_OURS) if protocol is None else protocols.process_of(protocol)
+                self.__dict__.get(OURS) if protocol is None else protocols.process_of(protocol)
             )
             if process is not None:
                 process.let_go(signal.SIGTERM)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import signal
 from collections import deque
 from collections.abc import Mapping
@@ -25,6 +24,9 @@ from .trace2 import Trace2
 _held: Final[deque[tuple[GitProcess, int]]] = deque()
 _HELD_AT_MOST_NS: Final = 1_000_000_000
 
+OURS: Final = "_otel_orchestrator_git"
+"""The attribute of a Popen object, or of a loop's protocol, that tells which process it has."""
+
 _OUT, _ERR = 1, 2
 
 
@@ -39,7 +41,6 @@ class GitProcess:
         "_is_merged",
         "_let_go",
         "_operation",
-        "_our_pid",
         "_said",
         "_size",
         "_trace2",
@@ -63,8 +64,6 @@ class GitProcess:
             trace2: where to ask for git's own events.
         """
         self._command = command
-        # A fork copies this object, but the process is the parent's child.
-        self._our_pid = os.getpid()
         self._is_merged = is_merged
         self._is_handed_on = is_handed_on
         self._let_go: tuple[str, ...] = ()
@@ -88,7 +87,7 @@ class GitProcess:
     def __del__(self) -> None:
         # Nobody can wait for it any more, and nobody has.
         with guarded("ending a git span"):
-            if not self._operation.end_ns and self._our_pid == os.getpid():
+            if not self._operation.end_ns and not self._operation.is_inherited:
                 self.end_late(None)
 
     def environment(self, env: Mapping[Any, Any] | None) -> dict[Any, Any] | None:
@@ -157,7 +156,7 @@ class GitProcess:
             code: negative for a signal, as in `subprocess`; None if nobody waited for it.
             end_ns: when that was, if not now.
         """
-        if self._operation.end_ns or self._our_pid != os.getpid():
+        if self._operation.end_ns or self._operation.is_inherited:
             return
         if self._exit is None:
             self._exit = (code, spans.now_ns() if end_ns is None else end_ns)
@@ -168,7 +167,7 @@ class GitProcess:
 
     def finish(self) -> None:
         """End the span with what is known, if the process has ended."""
-        if self._exit is not None and self._our_pid == os.getpid():
+        if self._exit is not None and not self._operation.is_inherited:
             self._finish(*self._exit)
 
     def _finish(self, code: int | None, end_ns: int) -> None:

@@ -9,21 +9,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ..._guard import guarded
-from .process import GitProcess
-
-_OURS: Final = "_otel_orchestrator_git"
+from .process import OURS, GitProcess
 
 
+@dataclass(slots=True)
 class Start:
     """A process that a loop is starting, from before it exists until its pipes are connected."""
 
-    __slots__ = ("process",)
-
-    def __init__(self, process: GitProcess | None = None) -> None:
-        self.process = process
+    process: GitProcess | None = None
 
 
 starting_now: Final[ContextVar[Start | None]] = ContextVar("otel-orchestrator-git", default=None)
@@ -37,7 +34,7 @@ def protocol_is_made(original: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Any, *positional: Any, **named: Any) -> None:  # noqa: N807
         original(self, *positional, **named)
         if (starting := starting_now.get()) is not None:
-            self.__dict__[_OURS] = starting
+            self.__dict__[OURS] = starting
 
     return __init__
 
@@ -100,5 +97,5 @@ def exits_without_popen(original: Callable[..., None]) -> Callable[..., None]:
 
 def process_of(protocol: Any) -> GitProcess | None:
     """Return the git process that a protocol belongs to."""
-    starting = protocol.__dict__.get(_OURS)
+    starting = protocol.__dict__.get(OURS)
     return None if starting is None else starting.process

@@ -20,6 +20,7 @@ from ..._guard import guarded
 from ...lifecycle import spans
 from ...lifecycle.spans import Operation
 from ...semconv import Attr, Metric
+from .shape import START
 
 _OPEN_AT_MOST: Final = 10_000
 
@@ -50,7 +51,7 @@ class CallbackTracer(BaseCallbackHandler):
             node = (metadata or {}).get("langgraph_node")
             is_node = node is not None and any(t.startswith("graph:step:") for t in tags or ())
             started: Operation | None = None
-            if is_node and node != "__start__":
+            if is_node and node != START:
                 started = _start_node(str(node), above)
             elif above is None and not is_node:
                 started = _start_run(str(kwargs.get("name") or "LangGraph"))

@@ -25,8 +25,8 @@ from ...queue import tasks
 from ...redaction import Clean
 from ...semconv import Attr, Metric
 from .reader import Reader
+from .shape import START
 
-START_NODE: Final = "__start__"
 READER: Final = "reader"
 SLOT: Final = "slot"
 _ERROR: Final = "__error__"
@@ -262,7 +262,7 @@ class TaskRecord:
     @property
     def _is_shown(self) -> bool:
         # LangGraph's own first node only hands the input on.
-        return self.run.shows_nodes and self.name != START_NODE
+        return self.run.shows_nodes and self.name != START
 
     def _start_node(
         self,

@@ -38,9 +38,9 @@ from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...queue.fields import TaskFields, task_id_of
 from ...semconv import Attr, Metric
-from .nodes import READER, START_NODE, Activity, RunFacts
+from .nodes import READER, Activity, RunFacts
 from .reader import Reader
-from .shape import Shape
+from .shape import START, Shape
 from .superstep import Superstep
 
 _CHECKPOINTER: Final = "checkpointer"
@@ -170,7 +170,7 @@ class GraphRun:
     def ticked(self, loop: Any, planning_ns: int) -> None:
         """Open a superstep for the tasks that LangGraph has just planned."""
         planned = list(loop.tasks.values())
-        hidden = not self._shows_nodes or all(task.name == START_NODE for task in planned)
+        hidden = not self._shows_nodes or all(task.name == START for task in planned)
         with guarded("looking at the application's tasks"):
             board = tasks.board(self.run_id) if self._has_tasks else None
             if board is not None and not board.sees_nodes(self._owner):

@@ -14,7 +14,7 @@ _DEFAULT_NAME: Final = "LangGraph"
 _AGENT_FACTORIES: Final = frozenset(
     {"langgraph.prebuilt.chat_agent_executor", "langchain.agents.factory"}
 )
-_START: Final = "__start__"
+START: Final = "__start__"
 _END: Final = "__end__"
 
 
@@ -63,7 +63,7 @@ def shape_of(
 
 
 def forget_shapes() -> None:
-    """Forget what was worked out, because `agents` or `heads` have changed."""
+    """Forget what was worked out, because `agents` or `loop_head` has changed."""
     _shapes.clear()
 
 
@@ -110,11 +110,11 @@ def _ends(ends: Any) -> Iterable[str]:
 
 def cycle_entry(edges: Mapping[str, Collection[str]]) -> str | None:
     """Return the first node on the way from the start that lies on a cycle, if any does."""
-    seen = {_START}
-    queue = deque([_START])
+    seen = {START}
+    queue = deque([START])
     while queue:
         node = queue.popleft()
-        if node != _START and _reaches(edges, node):
+        if node != START and _reaches(edges, node):
             return node
         for target in edges.get(node, ()):
             if target not in seen:

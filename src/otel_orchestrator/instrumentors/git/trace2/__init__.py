@@ -22,6 +22,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from ...._guard import guarded, logger
 from ....lifecycle.spans import Operation
+from ....messages import variable
 from . import events
 from .folder import PrivateFolder
 from .reader import Job, Reader
@@ -107,9 +108,8 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class _EnvironmentSetter(Setter[dict[Any, Any]]):
-    # https://opentelemetry.io/docs/specs/otel/context/env-carriers/
     def set(self, carrier: dict[Any, Any], key: str, value: str) -> None:
-        name = key.upper().replace("-", "_")
+        name = variable(key)
         # Another value than our own process was given is the program's choice for this one.
         if not _has(carrier, name) or carrier.get(name) == os.environ.get(name):
             carrier[name] = value
