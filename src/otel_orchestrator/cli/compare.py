@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Container, Iterable, Iterator
 from itertools import islice
@@ -24,10 +22,10 @@ from ..run_folder import folder_from_environment
 from ..sources.baselines import encode
 from ..sources.groups import digests_of, find_group
 from .files import check_free, say, write_whole
-from .naming import dir_option
+from .naming import dir_option, jaeger_url_option
 from .progress import progress_over
+from .terminal import is_coloured, report_width
 
-_PIPED_WIDTH: Final = 100
 _SHAPES: Final = {
     "text": ".txt",
     "markdown": ".md",
@@ -112,12 +110,7 @@ def _spread(words: Iterable[str], with_value: Container[str]) -> Iterator[str]:
 )
 @click.option("--force", is_flag=True, help="Overwrite files.")
 @dir_option
-@click.option(
-    "--jaeger-url",
-    default="http://localhost:16686",
-    envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
-    help="Where traces are, and links to them lead.",
-)
+@jaeger_url_option
 def command(
     base: tuple[str, ...],
     candidate: tuple[str, ...],
@@ -167,12 +160,11 @@ def command(
             return junit.render(comparison, strict=strict)
         if shape == "markdown":
             return markdown.render(comparison, jaeger)
-        return text.render(comparison, width=_width(), colour=colour, jaeger_url=jaeger)
+        return text.render(comparison, width=report_width(), colour=colour, jaeger_url=jaeger)
 
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for path, wanted in shapes.items():
         _write(path, rendered(wanted))
-    say(rendered(shape, colour=colour), end="")
+    say(rendered(shape, colour=is_coloured()), end="")
     return comparison.exit_code(strict=strict)
 
 
@@ -204,7 +196,3 @@ def _write(path: Path, content: str) -> None:
     write_whole(path, content)
     # What goes to stdout may be meant for a program.
     say(f"Wrote {path}", to=sys.stderr)
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns

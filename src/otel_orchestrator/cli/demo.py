@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -59,10 +58,9 @@ def command(**options: object) -> None:
     if code not in (0, 1) or not made:
         sys.exit(code or 2)
     newest = max(made, key=lambda path: path.stat().st_mtime)
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     file = RunFile(newest.stem, newest, newest.stat().st_mtime)
     print()
-    print(make_report(file, colour=colour), end="")
+    print(make_report(file), end="")
     sys.exit(code)
 
 

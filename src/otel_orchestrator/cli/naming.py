@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..sources.jaeger import DEFAULT_URL
 from ..sources.printable import printable
 
 dir_option = click.option(
@@ -15,6 +16,13 @@ dir_option = click.option(
     type=click.Path(path_type=Path),
     help="Where the run files are. Default: OTEL_ORCHESTRATOR_RUN_DIR, else .otel-orchestrator/runs"
     " in the working directory.",
+)
+
+jaeger_url_option = click.option(
+    "--jaeger-url",
+    default=DEFAULT_URL,
+    envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
+    help="Where traces are, and links to them lead.",
 )
 
 

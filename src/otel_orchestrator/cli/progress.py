@@ -1,4 +1,4 @@
-"""A progress bar on the terminal for reading what takes long; nothing for what does not."""
+"""A progress bar on the terminal for what takes long; nothing for what does not."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ def progress_over(title: str, size: int) -> Iterator[Callable[[int], None] | Non
 
 
 @contextmanager
+def sending(path: Path) -> Iterator[Callable[[int], None]]:
+    """Give a function to call with the bytes sent so far: that takes long however little it is."""
+    size = path.stat().st_size if path.exists() else 0
+    with _bar(f"Sending {path.stem}", size, shown_from=0) as set_to:
+        yield set_to or (lambda _: None)
+
+
+@contextmanager
 def analysing(run: Run) -> Iterator[None]:
     """Say meanwhile that a run is being worked on, if it is large."""
     if len(run.spans) < _WORTH_A_LINE or not sys.stderr.isatty():
@@ -54,8 +62,10 @@ def analysing(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(title: str, size: int) -> Iterator[Callable[[int], None] | None]:
-    if size < _WORTH_A_BAR or not sys.stderr.isatty():
+def _bar(
+    title: str, size: int, *, shown_from: int = _WORTH_A_BAR
+) -> Iterator[Callable[[int], None] | None]:
+    if size < shown_from or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -21,14 +18,14 @@ from ..reports import perfetto
 from ..reports import text as text_report
 from ..run_folder import folder_from_environment
 from ..sources.found import OF, Export, Source, find, read_one
-from ..sources.jaeger import Wanted, is_jaeger
+from ..sources.jaeger import DEFAULT_URL, Wanted, is_jaeger
 from ..sources.runfiles import RunFile
 from ..sources.uncollected import uncollected
 from .files import check_free, write_whole
-from .naming import dir_option, named, options_of
+from .naming import dir_option, jaeger_url_option, named, options_of
 from .progress import analysing, progress_of
+from .terminal import is_coloured, report_width
 
-_PIPED_WIDTH: Final = 100
 _HTML: Final = "html"
 _PERFETTO: Final = "perfetto"
 _FILES: Final = {_HTML: ".html", _PERFETTO: ".pftrace"}
@@ -44,12 +41,7 @@ _HINTS: Final = {
 @click.option("--html", is_flag=True, help="Write a page to look at: one file, without a server.")
 @click.option("--all", "everything", is_flag=True, help="Show every span, fold nothing.")
 @click.option("--explain", is_flag=True, help="Say how each number is made.")
-@click.option(
-    "--jaeger-url",
-    default=text_report.DEFAULT_JAEGER_URL,
-    envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
-    help="Where traces are, and links to them lead.",
-)
+@jaeger_url_option
 @dir_option
 @click.option("--output", type=click.Path(path_type=Path), help="Write to a file.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
@@ -102,8 +94,8 @@ def command(
         else:
             content = text_report.render(
                 told,
-                width=_width(),
-                colour=output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
+                width=report_width(),
+                colour=output is None and is_coloured(),
                 everything=everything,
                 explain=explain,
                 jaeger_url=jaeger_url if _may_be_in_jaeger(source) else None,
@@ -117,10 +109,12 @@ def command(
         print(f"Wrote {output}{_HINTS.get(shape, '')}")
 
 
-def make_report(file: RunFile, *, colour: bool) -> str:
+def make_report(file: RunFile) -> str:
     """Read a run file and return its report for people."""
-    url = text_report.DEFAULT_JAEGER_URL if file.was_sent else None
-    return text_report.render(study(_read(file)), width=_width(), colour=colour, jaeger_url=url)
+    url = DEFAULT_URL if file.was_sent else None
+    return text_report.render(
+        study(_read(file)), width=report_width(), colour=is_coloured(), jaeger_url=url
+    )
 
 
 def _is_typed(option: str) -> bool:
@@ -141,10 +135,6 @@ def _read(source: Source) -> Run:
         return read_one(source)
     with progress_of(source.path) as progress:
         return read_one(source, progress)
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns
 
 
 def _without_folder(word: str) -> str:

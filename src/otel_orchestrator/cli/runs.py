@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -19,6 +18,7 @@ from ..run_folder import folder_from_environment
 from ..sources.found import read, source_of
 from ..sources.runfiles import RunFile, list_runs
 from .naming import dir_option
+from .terminal import is_coloured
 
 
 @click.command()
@@ -73,10 +73,10 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    is_terminal = sys.stdout.isatty()
-    colour = is_terminal and not os.environ.get("NO_COLOR")
-    width = None if is_terminal else _PIPED_WIDTH
-    console = Console(no_color=not colour, highlight=False, markup=False, emoji=False, width=width)
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
+    console = Console(
+        no_color=not is_coloured(), highlight=False, markup=False, emoji=False, width=width
+    )
     told = [_told(row) for row in rows]
     shown = _fitting(told, console.width)
     table = Table(box=None, pad_edge=False, header_style="bright_black")

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ..run_folder import folder_from_environment
 from ..sources.runfiles import find_run, list_runs
+from .endpoint import endpoint_options, set_variables
 from .files import say
 from .naming import dir_option
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .progress import sending
 
 _REFUSED = 1
 
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--endpoint", metavar="URL", help="Default: OTEL_EXPORTER_OTLP_ENDPOINT.")
-@click.option(
-    "--protocol",
-    type=click.Choice(["grpc", "http/protobuf"]),
-    help="Default: OTEL_EXPORTER_OTLP_PROTOCOL, else grpc.",
-)
+@endpoint_options
 @click.option("--again", is_flag=True, help="Send every span, whatever was acknowledged before.")
 @dir_option
 def command(
@@ -45,7 +34,7 @@ def command(
     not send itself. Only what the endpoint has not acknowledged is sent; the other
     OTEL_EXPORTER_OTLP_* variables (headers, certificates) hold as well.
     """
-    # Sending takes the writing half, with OpenTelemetry's SDK: no other subcommand pays for that.
+    # Sending takes the writing half, with OpenTelemetry's SDK: what sends nothing loads none of it.
     from ..delivery.shipping import Shipper
 
     set_variables(endpoint, protocol)
@@ -59,7 +48,7 @@ def command(
             say(f"{shipper.endpoint} has everything that was meant for it")
     has_refused = False
     for path in paths:
-        with _progress_of(path) as progress:
+        with sending(path) as progress:
             shipped = shipper.ship(path, progress, again=again)
         said = f"{path.stem}: {shipped.spans} spans sent to {shipper.endpoint}"
         if shipped.before:
@@ -70,26 +59,3 @@ def command(
         say(said)
     shipper.close()
     return _REFUSED if has_refused else 0
-
-
-def set_variables(endpoint: str | None, protocol: str | None) -> None:
-    """Let options stand for the standard variables, which the exporters read by themselves."""
-    for name, value in (("ENDPOINT", endpoint), ("PROTOCOL", protocol)):
-        if value is not None:
-            os.environ[f"OTEL_EXPORTER_OTLP_{name}"] = value
-            for signal in ("TRACES", "METRICS"):  # of a signal, its own variable counts more
-                os.environ.pop(f"OTEL_EXPORTER_OTLP_{signal}_{name}", None)
-
-
-@contextmanager
-def _progress_of(path: Path) -> Iterator[Callable[[int], None]]:
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        sending = bar.add_task(escape(f"Sending {path.stem}"), total=path.stat().st_size)
-        yield lambda done: bar.update(sending, completed=done)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import asdict
 
 import click
 
 from ..errors import OrchestratorError
+from ..sources.jaeger import DEFAULT_URL
 from ..urls import is_http_url
+from .endpoint import endpoint_options, set_variables
 from .files import say
-from .ship import set_variables
+from .terminal import is_coloured
 
 _FAILED = 1
 _NONE = "none"
@@ -25,15 +25,10 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--endpoint", metavar="URL", help="Default: OTEL_EXPORTER_OTLP_ENDPOINT.")
-@click.option(
-    "--protocol",
-    type=click.Choice(["grpc", "http/protobuf"]),
-    help="Default: OTEL_EXPORTER_OTLP_PROTOCOL, else grpc.",
-)
+@endpoint_options
 @click.option(
     "--jaeger",
-    default="http://localhost:16686",
+    default=DEFAULT_URL,
     envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
     show_default=True,
     help="Or none.",
@@ -88,8 +83,7 @@ def _print(part: str, standing: str, told: str, fix: str | None) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    console = Console(no_color=not colour, highlight=False, soft_wrap=True)
+    console = Console(no_color=not is_coloured(), highlight=False, soft_wrap=True)
     mark, style = _MARKS[standing]
     # Printed by rich itself, a closed pipe would end the program with 1: something does not work.
     with console.capture() as captured:
