@@ -11,10 +11,9 @@ from rich.text import Text
 
 from ..analysis.live import Doing, Now
 from ..analysis.queue import QueuePoint
-from .text.style import BAD, DIM, MARKS, STYLES
+from .text.style import BAD, DIM, MARKS, STYLES, heights
 from .units import count, duration, plural
 
-_BARS: Final = " ▁▂▃▄▅▆▇█"
 _ROWS_BESIDES: Final = 9
 _BAR_WIDTH: Final = 24
 
@@ -109,8 +108,7 @@ def _strip(queue: Sequence[QueuePoint], start_ns: int, end_ns: int, columns: int
             position += 1
             at = queue[position].ready + queue[position].waiting
         values.append(at)
-    most = max(values, default=0)
-    return "".join(_BARS[round(8 * v / most)] if most else _BARS[0] for v in values)
+    return heights(values)
 
 
 def _rates(now: Now) -> Text:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ...analysis.queue import QueuePoint
 from ...analysis.summary import Summary
 from ..units import duration
-from .style import DIM, STYLES
-
-_STRIPS: Final = " ▁▂▃▄▅▆▇█"
+from .style import DIM, STYLES, heights
 
 
 def queue(summary: Summary, width: int) -> RenderableType:
@@ -21,22 +17,13 @@ def queue(summary: Summary, width: int) -> RenderableType:
     lines: list[Text] = []
     for state in ("active", "ready", "waiting"):
         cells = _peaks(summary, state, columns)
-        highest = max(cells)
         style = STYLES["working"] if state == "active" else STYLES["waiting"]
-        strip = "".join(_strip_character(value, highest) for value in cells)
-        lines.append(
-            Text.assemble(f"  {state:<8}", (strip, style), ("│", DIM), f" at most {highest}")
-        )
+        strip, most = (heights(cells), style), f" at most {max(cells)}"
+        lines.append(Text.assemble(f"  {state:<8}", strip, ("│", DIM), most))
     if summary.oldest_age_s:
         oldest = duration(summary.oldest_age_s * 1e9)
         lines.append(Text(f"  longest time that a task waited or was ready: {oldest}"))
     return Group(*lines)
-
-
-def _strip_character(value: int, highest: int) -> str:
-    if value == 0 or highest == 0:
-        return _STRIPS[0]
-    return _STRIPS[max(1, round(value / highest * (len(_STRIPS) - 1)))]
 
 
 def _peaks(summary: Summary, state: str, columns: int) -> list[int]:

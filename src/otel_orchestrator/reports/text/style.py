@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.padding import Padding
@@ -15,6 +15,7 @@ STYLES: Final = {"working": "blue", "waiting": "dark_orange", "container": "brig
 MARKS: Final = {"working": "█", "waiting": "░", "container": "─"}
 BAD: Final = {"error": "bold red", "open": "bold red", "interrupted": "magenta"}
 DIM: Final = "bright_black"
+_HEIGHTS: Final = " ▁▂▃▄▅▆▇█"
 
 NOISE_NS: Final = 1_000_000
 """Waits shorter than that have no span, and no line of their own."""
@@ -72,3 +73,9 @@ def strip(stretches: Iterable[Stretch], start_ns: int, end_ns: int, columns: int
         mark, style = STRETCHES[_ORDER[rank]] if rank >= 0 else (" ", DIM)
         text.append(mark, style)
     return text
+
+
+def heights(values: Sequence[int]) -> str:
+    """Draw numbers over time, one character each: whatever there is is seen, however little."""
+    highest = max(values, default=0)
+    return "".join(_HEIGHTS[max(1, round(8 * v / highest)) if v > 0 else 0] for v in values)
