@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from msgspec import structs
+from rich.console import Console
 
 from otel_orchestrator.analysis.live import MINUTE_NS, Doing, Live
 from otel_orchestrator.analysis.queue import QueuePoint
-from otel_orchestrator.model import GaugePoint, Span, Value
+from otel_orchestrator.analysis.summary import summarize
+from otel_orchestrator.model import GaugePoint, Run, Span, Value
+from otel_orchestrator.reports.live import draw
 
 S = 1_000_000_000
 
@@ -39,7 +42,7 @@ def node(name: str, start_s: float) -> Span:
 
 def test_each_task_shows_the_deepest_thing_that_is_open() -> None:
     live = Live()
-    chat = span("c", "chat gpt", 4, "n-a", state="working")
+    chat = span("c", "chat gpt", 4, "n-a", state="working", category="llm")
     live.add([ROOT, LOOP, STEP, task("a"), node("a", 3), chat], [])
     live.add([span("h", "POST", 5, "c", state="working")], [])
     now = live.now(10 * S)
@@ -66,7 +69,7 @@ def test_a_task_whose_node_has_not_started_waits_for_a_slot_and_one_that_ended_i
 def test_a_task_whose_attempt_failed_backs_off_and_only_that_is_an_error() -> None:
     live = Live()
     live.add([ROOT, LOOP, STEP, task("a"), task("b"), node("a", 3), node("b", 3)], [])
-    call = span("c", "chat gpt", 4, "n-a", state="working")
+    call = span("c", "chat gpt", 4, "n-a", state="working", category="llm")
     failed = [structs.replace(ended(s, 5), is_error=True) for s in (call, node("a", 3))]
     live.add(failed, [])
     now = live.now(6 * S)
@@ -120,14 +123,13 @@ def test_a_plain_node_is_shown_by_its_name() -> None:
 def test_rates_are_of_the_last_minute_and_the_rest_is_forgotten() -> None:
     live = Live()
     for i in range(1000):
-        call = span(f"c{i}", "chat gpt", i, "r")
+        call = span(f"c{i}", "chat gpt", i, "r", state="working", category="llm")
         live.add([call], [])
         live.add([ended(call, i + 0.5, gen_ai__usage__output_tokens=7)], [])
         live.add([ended(span(f"g{i}", "git commit", i, "r"), i + 0.1)], [])
     now = live.now(1000 * S)
     assert (now.llm_last_minute, now.tokens_last_minute, now.git_last_minute) == (60, 420, 60)
     assert now.llm_median_ns == S // 2
-    assert now.spans == 2000
     later = live.now(1000 * S + MINUTE_NS)
     assert (later.llm_last_minute, later.git_last_minute, later.llm_in_flight) == (0, 0, 0)
 
@@ -143,3 +145,33 @@ def test_the_queue_is_put_together_from_its_points_and_the_end_is_seen() -> None
     now = live.now(20 * S)
     assert now.queue == (QueuePoint(3 * S, 1, 2, 3),)
     assert (now.ended_ns, now.outcome, now.doing) == (9 * S, "interrupted", ())
+
+
+def test_a_call_that_another_instrumentation_made_counts_as_in_the_report() -> None:
+    live, marks = Live(), {"state": "working", "category": "llm"}
+    call = span("c", "ChatOpenAI.chat", 4, "n-a", **marks)
+    request = span("h", "POST", 5, "c", **marks)
+    request = structs.replace(request, attributes={**request.attributes, "http.method": "POST"})
+    live.add([ROOT, LOOP, STEP, task("a"), node("a", 3), call, request], [])
+    now = live.now(10 * S)
+    assert (now.llm_in_flight, [d.what for d in now.doing]) == (1, ["ChatOpenAI.chat"])
+    spans = [ended(request, 6), ended(call, 6, gen_ai__usage__output_tokens=7)]
+    live.add(spans, [])
+    now = live.now(10 * S)
+    assert (now.llm_in_flight, now.llm_last_minute, now.tokens_last_minute) == (0, 1, 7)
+    assert summarize(Run("r", tuple(spans))).llm_calls == 1
+
+
+def test_a_small_queue_is_seen_beside_a_large_one() -> None:
+    live = Live()
+    points = [
+        GaugePoint("orchestrator.queue.depth", at * S, n, {"orchestrator.task.state": "ready"})
+        for at, n in ((1, 20), (3, 1), (5, 0), (7, -3))
+    ]
+    live.add([ROOT], points)
+    console = Console(width=80, no_color=True)
+    with console.capture() as captured:
+        console.print(draw(live.now(9 * S), "r", "", width=80, height=24))
+    [line] = [line for line in captured.get().splitlines() if line.startswith("tasks")]
+    strip = line.partition("waiting  ")[2]
+    assert strip.strip() == "█" * 8 + "▁" * 9

@@ -15,6 +15,7 @@ from typing import Final
 from .. import semconv
 from ..model import GaugePoint, Span
 from ..semconv import Attr
+from .calls import is_call
 from .queue import QueuePoint, queue_points
 from .roots import is_root
 
@@ -58,9 +59,7 @@ class Now:
         llm_in_flight: LLM calls that are open.
         llm_last_minute, tokens_last_minute, git_last_minute: ended in the last minute.
         llm_median_ns: of the last LLM calls; None before the first.
-        tasks_done, errors: how many spans of tasks ended, and how many failed, without those that
-            only passed an error on.
-        spans: how many have been seen.
+        errors: how many spans failed, without those that only passed an error on.
     """
 
     at_ns: int
@@ -77,9 +76,7 @@ class Now:
     tokens_last_minute: int
     git_last_minute: int
     llm_median_ns: int | None
-    tasks_done: int
     errors: int
-    spans: int
 
 
 @dataclass
@@ -96,9 +93,7 @@ class Live:
     _llm: deque[tuple[int, int]] = field(default_factory=deque)
     _git: deque[int] = field(default_factory=deque)
     _latencies: deque[int] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
-    _tasks_done: int = 0
     _errors: int = 0
-    _spans: int = 0
 
     def add(self, spans: Iterable[Span], points: Iterable[GaugePoint]) -> None:
         """Take in what was written since the last time."""
@@ -119,14 +114,11 @@ class Live:
     def _end(self, span: Span, end_ns: int) -> None:
         self._open.pop(span.span_id, None)
         self._nodes_of.pop(span.span_id, None)
-        self._spans += 1
         self._errors += span.is_error and span.span_id not in self._passed_on
         self._passed_on.discard(span.span_id)
         if span.operation == semconv.NODE and span.parent_id in self._open:
             self._nodes_of[span.parent_id] = span
-        elif span.operation == semconv.TASK:
-            self._tasks_done += 1
-        elif span.operation == semconv.CHAT:
+        elif is_call(span):
             tokens = span.attributes.get(Attr.OUTPUT_TOKENS)
             self._llm.append((end_ns, tokens if isinstance(tokens, int) else 0))
             self._latencies.append(end_ns - span.start_ns)
@@ -152,14 +144,12 @@ class Live:
             superstep=self._index(semconv.SUPERSTEP, Attr.SUPERSTEP_INDEX),
             doing=tuple(sorted(self._doing(), key=_working_first)),
             queue=tuple(self._queue),
-            llm_in_flight=sum(1 for s in self._open.values() if s.operation == semconv.CHAT),
+            llm_in_flight=sum(map(is_call, self._open.values())),
             llm_last_minute=len(self._llm),
             tokens_last_minute=sum(tokens for _, tokens in self._llm),
             git_last_minute=len(self._git),
             llm_median_ns=latencies[len(latencies) // 2] if latencies else None,
-            tasks_done=self._tasks_done,
             errors=self._errors,
-            spans=self._spans,
         )
 
     def _index(self, operation: str, key: str) -> int | None:
@@ -220,7 +210,7 @@ def _leaves(unit: Span, children: dict[str, list[Span]]) -> Iterator[Doing]:
             continue
         seen.add(span.span_id)
         # An LLM call says more than the request that it makes.
-        below = () if span.operation == semconv.CHAT else children.get(span.span_id, ())
+        below = () if is_call(span) else children.get(span.span_id, ())
         stack.extend(below)
         if not below:
             waits = span.state == semconv.WAITING

@@ -13,6 +13,7 @@ from operator import attrgetter, itemgetter
 from .. import semconv
 from ..model import Run, Span
 from ..semconv import Attr, Metric
+from .calls import is_call
 from .groups import grouped
 from .intervals import Interval, without
 from .outline import root_of
@@ -105,7 +106,7 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
     if root is not None:
         start_ns, wall_ns = root.start_ns, run.duration_of(root)
     by_kind = grouped(run.spans, attrgetter("category", "state"))
-    calls = by_kind.get((semconv.LLM, semconv.WORKING), [])
+    calls = [s for s in run.spans if is_call(s)]
     tasks = _task_spans(run)
     turns = _turns(forest, root)
     return Summary(
