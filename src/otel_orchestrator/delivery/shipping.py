@@ -25,7 +25,6 @@ class Shipped:
         refused: how many it does not take, not even one by one, or that cannot be read back.
     """
 
-    run_file: Path
     spans: int
     before: int
     refused: int
@@ -107,7 +106,7 @@ class Shipper:
                 " what is acknowledged is noted there"
             ) from error
         refused = sent.refused - before.refused
-        return Shipped(run_file, count - refused, before.count, refused)
+        return Shipped(count - refused, before.count, refused)
 
     def _ship_metrics(self, ledger: Ledger, run_file: Path) -> None:
         exporter, signal = self._metric_exporter, self._metrics
