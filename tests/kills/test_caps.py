@@ -64,7 +64,7 @@ def test_older_runs_make_room_for_newer_ones(tmp_path: Path, cap: str) -> None:
         f"""
         from otel_orchestrator.delivery import runfile
         if {cap!r} == "keep_bytes":
-            runfile.RunFileProcessor.__init__.__kwdefaults__["keep_bytes"] = 3000
+            runfile._KEEP_BYTES = 3000
         otel.configure({cap if "=" in cap else ""})
         from opentelemetry import trace
         for i in range(8):

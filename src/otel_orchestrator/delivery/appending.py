@@ -19,13 +19,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from .._guard import log_once_a_minute
 from ..alive import writer_of
 from ..private import open_file
+from ..run_file_header import VERSION
 from ..run_folder import is_of_a_run, run_files, sync_folder
 from .ledger import count_owed, is_of_metrics, owed_to
 from .ledger import path_of as ledger_of
 from .sender import Sender
 from .stored import Batch
-
-VERSION: Final = 1
+from .whole import append_whole
 
 FULL: Final = "is full"
 DISK_FULL: Final = "the disk is full"
@@ -110,10 +110,7 @@ class RunFiles:
         data = b"".join(encoded)
         if self._sender is not None:
             self._sender.will_be_written(path)
-        written = os.write(descriptor, data)
-        if written < len(data):  # a disk that filled up: do not leave half a line behind
-            if os.fstat(descriptor).st_size == size + written:  # nobody else has written since
-                os.ftruncate(descriptor, size)
+        if not append_whole(descriptor, data):
             return DISK_FULL
         if self._fsync:
             os.fsync(descriptor)

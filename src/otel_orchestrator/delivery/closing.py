@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from .._guard import guarded
 from ..alive import close_left
 from ..semconv import INTERRUPTED, Attr
+from .whole import append_whole
 
 _NS: Final = 1e9
 
@@ -134,9 +135,7 @@ def _close(run_file: Path, seen_ns: int) -> None:
     data = b"".join([b"\n", *lines] if found.is_torn else lines)
     descriptor = os.open(run_file, os.O_WRONLY | os.O_APPEND)
     try:
-        size = os.fstat(descriptor).st_size
-        if os.write(descriptor, data) < len(data):
-            os.ftruncate(descriptor, size)  # a full disk: the next one tries again
+        if not append_whole(descriptor, data):  # the next one tries again
             raise OSError(28, "No space left on device")
     finally:
         os.close(descriptor)

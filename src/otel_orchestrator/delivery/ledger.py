@@ -11,6 +11,7 @@ same batch at once, in whatever process they are.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
@@ -21,17 +22,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..private import open_file
+from ..run_file_header import UNSENT
 from ..run_folder import LEDGER
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes may send a batch twice, which readers forgive
-    fcntl = None  # type: ignore[assignment]
+from .whole import append_whole
 
 _LONGEST: Final = 64 * 2**10
 _OF_METRICS: Final = " (metrics)"
 _ENDED_SPAN: Final = b'"endTimeUnixNano":"'  # in a text, its quotes would be escaped
-_UNSENT_METRICS: Final = b'"unsent":"metrics"'
+_UNSENT_METRICS: Final = f'"unsent":"{UNSENT}"'.encode()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,10 +68,7 @@ class Ledger:
         """
         self._all[endpoint] = sent
         size = os.fstat(self._descriptor).st_size
-        data = _line(endpoint, sent).encode()
-        if os.write(self._descriptor, data) < len(data):  # a full disk: leave no half line behind
-            os.ftruncate(self._descriptor, size)
-        elif size > _LONGEST:
+        if append_whole(self._descriptor, _line(endpoint, sent).encode()) and size > _LONGEST:
             self._shorten()
 
     def _shorten(self) -> None:
@@ -129,7 +124,7 @@ def _open_locked(path: Path, patience_s: float) -> int:
 
 def _lock(descriptor: int, patience_s: float) -> None:
     until = time.monotonic() + patience_s
-    while fcntl is not None:
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
@@ -141,8 +136,7 @@ def _lock(descriptor: int, patience_s: float) -> None:
 
 def _unlock_and_close(descriptor: int) -> None:
     # Closing alone would leave it locked as long as a child that was forked meanwhile lives.
-    if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 

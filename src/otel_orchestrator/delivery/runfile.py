@@ -33,17 +33,20 @@ from ..alive import SignOfLife
 from ..clock import StepWatch
 from ..errors import RunFileError
 from ..queue.gauges import QueueChange
+from ..run_file_header import UNSENT, VERSION
 from ..run_folder import OUTSIDE, make_run_folder
 from ..runs import names_a_file
 from ..semconv import Attr
 from . import clean
-from .appending import VERSION, Line, RunFiles, line_of
+from .appending import Line, RunFiles, line_of
 from .closing import close_dead, ended_open
 from .forked import start_what_waits
 from .queue_points import encode_queue
 from .sender import Sender
-from .stored_metrics import UNSENT
 
+MAX_FILE_BYTES: Final = 256 * 2**20
+KEEP_RUNS: Final = 100
+_KEEP_BYTES: Final = 2 * 2**30  # of all files of a folder together; the oldest make room
 _FLUSH_EVERY_S: Final = 0.5
 _FLUSH_AT: Final = 2_000
 _QUEUED_AT_MOST: Final = 100_000
@@ -61,7 +64,6 @@ class RunFileProcessor(SpanProcessor):
         resource: the resource that queue points are written with.
         max_file_bytes: a file takes no more spans past this size.
         keep_runs: so many runs, and as many files of what is outside of runs; older ones go.
-        keep_bytes: of all of them together; older ones go when a new one would exceed it.
         fsync: have the disk keep each write before anything else is done with it.
         sender: hears what was written, to send it.
 
@@ -74,9 +76,8 @@ class RunFileProcessor(SpanProcessor):
         folder: Path,
         resource: Resource,
         *,
-        max_file_bytes: int = 256 * 2**20,
-        keep_runs: int = 100,
-        keep_bytes: int = 2 * 2**30,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        keep_runs: int = KEEP_RUNS,
         fsync: bool = False,
         sender: Sender | None = None,
     ) -> None:
@@ -87,7 +88,7 @@ class RunFileProcessor(SpanProcessor):
             folder,
             max_file_bytes=max_file_bytes,
             keep_runs=keep_runs,
-            keep_bytes=keep_bytes,
+            keep_bytes=_KEEP_BYTES,
             fsync=fsync,
             sender=sender,
         )

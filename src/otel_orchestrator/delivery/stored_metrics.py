@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.proto_json.metrics.v1 import metrics as otlp
 from opentelemetry.sdk.metrics import Exemplar
@@ -26,10 +26,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from ..run_file_header import UNSENT
 from .stored import attributes_of, resource_of, scope_of
-
-UNSENT: Final = "metrics"
-"""What `runFile.unsent` says of a line with metrics that the endpoint did not take."""
 
 
 def read_metrics(run_file: Path, start: int, end: int) -> tuple[int, MetricsData | None] | None:

@@ -38,7 +38,7 @@ from ..delivery.otlp import (
     span_exporter,
     split_services_from,
 )
-from ..delivery.runfile import RunFileProcessor
+from ..delivery.runfile import KEEP_RUNS, MAX_FILE_BYTES, RunFileProcessor
 from ..delivery.sender import Sender
 from ..errors import OrchestratorError
 from ..lifecycle import spans
@@ -108,8 +108,8 @@ def configure(
     console: bool = False,
     run_files: bool = True,
     run_dir: str | os.PathLike[str] | None = None,
-    max_run_file_bytes: int = 256 * 2**20,
-    keep_runs: int = 100,
+    max_run_file_bytes: int = MAX_FILE_BYTES,
+    keep_runs: int = KEEP_RUNS,
     fsync: bool | None = None,
     split_services: SplitServices | None = None,
     pending_spans: bool | None = None,
