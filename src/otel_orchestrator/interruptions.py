@@ -150,9 +150,7 @@ def keep_in(store: FileStore | None) -> None:
     _store = store
 
 
-def remember(
-    key: str, interruption: Interruption, *, since_ns: int = 0, is_over: bool = True
-) -> None:
+def remember(key: str, interruption: Interruption, *, since_ns: int, is_over: bool) -> None:
     """Note that a run was interrupted, unless it was resumed or given up since it started.
 
     Args:
