@@ -25,6 +25,7 @@ from ..analysis.roots import is_root
 from ..errors import RunFileError
 from ..model import Run
 from ..semconv import Attr
+from ..urls import is_http_url
 from .gathering import runs_in
 from .otlp import told_by
 from .printable import printable
@@ -116,13 +117,8 @@ def runs_in_jaeger(
 
 
 def _address(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        is_address = is_address and parts.username is None  # which urllib takes for a host's name
-    except ValueError:  # half an IPv6 address, a port that is no number
-        is_address = False
-    if not is_address:
+    # A user's name urllib takes for a host's.
+    if not is_http_url(url) or urlsplit(url).username is not None:
         # Nobody is to see a password.
         raise RunFileError(
             f"{printable(url.rpartition('@')[2])} is no address of a Jaeger."
