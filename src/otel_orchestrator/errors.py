@@ -24,4 +24,4 @@ class SeveralRunsError(RunFileError):
 
 
 class NoRunsError(RunFileError):
-    """A folder holds no run files."""
+    """A folder holds no run files, or a file no run."""

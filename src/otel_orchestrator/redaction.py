@@ -4,8 +4,8 @@
     value("http.request.header.authorization", "Basic dTpw")  # [redacted]
 
 These are the rules alone. Every way out goes through them: run files, OTLP, metrics and live lines
-(`delivery.clean`), log lines (`_guard`), this package's own spans (`lifecycle.spans`), recorded
-prompts (`llm.content`). Of what matches only the secret goes; what stands around it stays readable.
+(`delivery.clean`), log lines (the filter below), this package's own spans (`lifecycle.spans`),
+recorded prompts (`llm.content`). Of what matches only the secret goes; what stands around it stays readable.
 
 Known are the formats of tokens that their issuers publish (https://github.com/gitleaks/gitleaks
 collects them), credentials in URLs and headers, and what is assigned to a name such as `password`.
