@@ -5,7 +5,8 @@
 
 These are the rules alone. Every way out goes through them: run files, OTLP, metrics and live lines
 (`delivery.clean`), log lines (the filter below), this package's own spans (`lifecycle.spans`),
-recorded prompts (`llm.content`). Of what matches only the secret goes; what stands around it stays readable.
+recorded prompts (`llm.content`). Of what matches only the secret goes; what stands around it stays
+readable.
 
 Known are the formats of tokens that their issuers publish (https://github.com/gitleaks/gitleaks
 collects them), credentials in URLs and headers, and what is assigned to a name such as `password`.
