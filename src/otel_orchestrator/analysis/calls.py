@@ -50,9 +50,7 @@ class JobCalls:
 def calls_of(outline: Outline, job: Job) -> JobCalls:
     """Return the calls below a job."""
     walk = _Walk()
-    strangers = outline.not_of(job)
-    own = [c for c in job.top.inside if c.span.span_id not in strangers]
-    walk.stack.append((own, None, False, False))
+    walk.stack.append((outline.inside(job), None, False, False))
     while walk.stack:
         walk.visit(*walk.stack.pop())
     chains = tuple([tuple(chain) for chain in walk.chains if chain])

@@ -21,3 +21,8 @@ def in_flight(intervals: Iterable[Interval]) -> list[tuple[int, int]]:
             count += change
             steps.append((at, count))
     return steps
+
+
+def peak(intervals: Iterable[Interval]) -> int:
+    """Return how many there were at once, at most: what ends makes room for what starts."""
+    return max((number for _, number in in_flight(intervals)), default=0)

@@ -11,13 +11,13 @@ invoke_workflow            the root: its interval is the wall
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .. import semconv
 from ..model import Run, Span
 from ..semconv import Attr
 from .clip import Ran, clip
+from .in_flight import peak
 from .intervals import Interval
 from .jobs import Job, Superstep, by_start, jobs_by_hand, outermost, supersteps_of
 from .tally import Breakdown, Tally
@@ -86,6 +86,16 @@ class Outline:
         """Return the ids of the spans below a job's `top` that are not the job's."""
         return self.strangers(job.top, job) if job.top is not job.ran else frozenset()
 
+    def inside(self, job: Job) -> list[Ran]:
+        """Return what of a job's `top` is the job's, without what is below that."""
+        strangers = self.not_of(job)
+        return [child for child in job.top.inside if child.span.span_id not in strangers]
+
+    def jobs_by_id(self) -> dict[str, Job]:
+        """Return what takes slots and what LangGraph itself ran, by the ids of their spans."""
+        of_supersteps = (job for superstep in self.supersteps for job in superstep.jobs)
+        return {job.span.span_id: job for job in (*self.jobs, *of_supersteps)}
+
 
 def root_of(forest: Forest) -> Span | None:
     """Return the run's span: of the outermost graphs the first workflow, else the first agent."""
@@ -120,7 +130,7 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
     jobs = [j for s in supersteps for j in s.slot_jobs] or list(jobs_by_hand(top))
     ordered = sorted(jobs, key=by_start)
     limit = _positive(root.attributes.get(Attr.CONCURRENCY_LIMIT))
-    peak = _peak(j.busy for j in ordered)
+    at_once = peak(j.busy for j in ordered)
     recorded = _positive(root.attributes.get(Attr.CONCURRENCY_PEAK))
     return Outline(
         run=run,
@@ -131,22 +141,10 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
         supersteps=supersteps,
         jobs=tuple(ordered),
         limit=limit,
-        peak=peak,
-        slots=limit or max(1, recorded or 0, peak),
+        peak=at_once,
+        slots=limit or max(1, recorded or 0, at_once),
     )
 
 
 def _positive(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-def _peak(intervals: Iterable[Interval]) -> int:
-    changes: list[tuple[int, int]] = []
-    for start, end in intervals:
-        if start < end:
-            changes += [(start, 1), (end, -1)]
-    running = peak = 0
-    for _, change in sorted(changes):  # at one instant, ends come before starts
-        running += change
-        peak = max(peak, running)
-    return peak

@@ -70,8 +70,7 @@ def phases_of(outline: Outline) -> Phases:
     for n, superstep in enumerate(outline.supersteps):
         if not superstep.is_of_workers:
             alone[(n > first) + (n > last)].extend(superstep.jobs)
-    all_jobs = [*outline.jobs, *(j for s in outline.supersteps for j in s.jobs)]
-    jobs = {job.span.span_id: job for job in all_jobs}
+    jobs = outline.jobs_by_id()
     return Phases(
         turns=tuple(outline.supersteps[n] for n in at),
         opening=tuple(alone[0]),

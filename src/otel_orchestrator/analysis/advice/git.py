@@ -11,6 +11,7 @@ from ... import semconv
 from ...model import Span
 from ...semconv import OK, Attr
 from ..groups import grouped
+from ..in_flight import peak
 from .pieces import BATCH_COMMITS, HOOKS_DOMINATE, LOCK_CONTENTION, REUSE_WORKTREES, Advice, Look
 
 _ADD: Final = "git worktree add"
@@ -87,7 +88,7 @@ def _reuse_worktrees(look: Look, by_name: _ByName) -> Iterator[Advice]:
             open_[_place(span)] = span
         elif (added := open_.pop(_place(span), None)) is not None:
             pairs.append((added, span))
-    needed = _at_once(look, pairs)
+    needed = peak((added.start_ns, look.run.end_of(removed)) for added, removed in pairs)
     if len(pairs) < LEAST_WORKTREES or needed >= len(pairs):
         return
     spans = [s for pair in pairs for s in pair]
@@ -101,17 +102,6 @@ def _reuse_worktrees(look: Look, by_name: _ByName) -> Iterator[Advice]:
         sum(costs[: len(pairs) - needed]),
         look.longest(spans),
     )
-
-
-def _at_once(look: Look, pairs: Sequence[tuple[Span, Span]]) -> int:
-    # At one instant, one that goes makes room for one that comes.
-    changes = [(added.start_ns, 1) for added, _ in pairs]
-    changes += [(look.run.end_of(removed), -1) for _, removed in pairs]
-    most = now = 0
-    for _, change in sorted(changes):
-        now += change
-        most = max(most, now)
-    return most
 
 
 def _hooks_dominate(look: Look, hooks: Sequence[Span]) -> Iterator[Advice]:

@@ -23,9 +23,7 @@ class Lanes:
     def __init__(self, study: Study, places: Places) -> None:
         self._study = study
         self._places = places
-        outline = study.accounting.outline
-        of_supersteps = [j for s in outline.supersteps for j in s.jobs]
-        jobs = {j.span.span_id: j for j in (*outline.jobs, *of_supersteps)}
+        jobs = study.accounting.outline.jobs_by_id()
         self._jobs: Sequence[Job] = list(jobs.values())
         self._numbers = {span_id: n for n, span_id in enumerate(jobs)}
 
@@ -73,9 +71,7 @@ class Lanes:
 
     def _within(self, job: Job) -> list[int]:
         """Return the spans that are the job's, without those below them."""
-        strangers = self._study.accounting.outline.not_of(job)
-        own = (c.span for c in job.top.inside if c.span.span_id not in strangers)
-        return [self._places.of(span) for span in own]
+        return [self._places.of(ran.span) for ran in self._study.accounting.outline.inside(job)]
 
     def slots(self) -> dict[str, Any]:
         """Return each slot with what it did when; an idle spell has no job, but a reason."""

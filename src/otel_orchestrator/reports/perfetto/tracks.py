@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -49,11 +50,13 @@ def tracks_of(study: Study) -> Track:
 def flows_of(study: Study) -> list[Flow]:
     """Return who was dispatched by whom, and who needed whom."""
     jobs = study.accounting.outline.jobs
+    # Of jobs that end together the first counts: it comes last here.
+    alone = sorted((job.ended_ns, -n) for n, job in enumerate(jobs) if not job.is_worker)
     flows = []
     for job, needs in zip(jobs, needs_of(jobs), strict=True):
-        alone = [j for j in jobs if not j.is_worker and j.ended_ns <= job.scheduled_ns]
-        if job.is_worker and alone:
-            flows.append(Flow(_key(max(alone, key=lambda j: j.ended_ns)), _key(job)))
+        at = bisect_left(alone, (job.scheduled_ns + 1,))
+        if job.is_worker and at:
+            flows.append(Flow(_key(jobs[-alone[at - 1][1]]), _key(job)))
         flows += [Flow(_key(jobs[n]), _key(job)) for n in needs]
     return flows
 
@@ -64,16 +67,8 @@ def _key(job: Job) -> str:
 
 def _structure(outline: Outline) -> Iterator[Slice]:
     """Yield the run with loops, supersteps and waits between them, but without its jobs."""
-    jobs = {s for job in outline.jobs for s in _within(outline, job)}
-    jobs |= {job.span.span_id for job in outline.jobs}
+    jobs = {ran.span.span_id for job in outline.jobs for ran in (job.ran, *outline.inside(job))}
     yield from _with_inside(outline.top, outline.wall, jobs)
-
-
-def _within(outline: Outline, job: Job) -> set[str]:
-    """Return the ids of the spans that are directly a job's."""
-    if job.top is job.ran:
-        return {job.span.span_id}
-    return {c.span.span_id for c in job.top.inside} - outline.not_of(job)
 
 
 def _with_inside(top: Ran, window: Interval, without: Collection[str] = ()) -> Iterator[Slice]:
@@ -128,13 +123,7 @@ def _slots(study: Study) -> Iterator[Track]:
 
 
 def _busy(outline: Outline, job: Job, window: Interval) -> Slice:
-    strangers = outline.not_of(job)
-    inside = tuple(
-        piece
-        for child in job.top.inside
-        if child.span.span_id not in strangers
-        for piece in _with_inside(child, window)
-    )
+    inside = tuple(piece for child in outline.inside(job) for piece in _with_inside(child, window))
     facts: dict[str, Value] = {"node": job.name, "span id": job.span.span_id}
     if job.depends_on is not None:
         facts["depends on"] = job.depends_on
