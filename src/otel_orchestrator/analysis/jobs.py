@@ -112,6 +112,12 @@ class Superstep:
         return self.ran.end_ns
 
     @property
+    def window(self) -> Interval:
+        """From when the first of its slot jobs was scheduled until the last ended; it has some."""
+        jobs = self.slot_jobs
+        return min(j.scheduled_ns for j in jobs), max(j.ended_ns for j in jobs)
+
+    @property
     def straggler(self) -> Job | None:
         """The job that ended last; of equals, the one that started first.
 

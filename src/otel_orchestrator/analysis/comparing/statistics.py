@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import comb, inf
+from statistics import median
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def shift(base: Sequence[float], candidate: Sequence[float], error: float | Frac
         error: the most that each end of the interval may be wrong with.
     """
     differences = sorted(c - b for b in base for c in candidate)
-    estimate = _median(differences)
+    estimate = median(differences)
     k = order_of(len(base), len(candidate), error)
     if k == 0:
         return Shift(estimate, -inf, inf, 0.5)
@@ -118,10 +119,3 @@ def _orders(n: int, m: int) -> tuple[int, ...]:
         for at in range(i, size):
             counts[at] += counts[at - i]
     return tuple(counts)
-
-
-def _median(ordered: Sequence[float]) -> float:
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[middle]
-    return (ordered[middle - 1] + ordered[middle]) / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import nlargest, nsmallest
+from statistics import median
 from typing import Final
 
 from ... import semconv
@@ -12,7 +13,6 @@ from ..accounting.barriers import Barrier
 from ..accounting.views import of_jobs_on_path
 from ..clip import Ran
 from ..examples import Example, example
-from ..intervals import Interval
 from ..jobs import Job
 from ..tally import Breakdown
 from .findings import MATERIAL, Case, Finding, Number, finding
@@ -36,9 +36,7 @@ def llm(case: Case) -> Finding:
     """Judge LLM latency by what the typical worker does."""
     services = [case.service(j) for j in case.workers]
     # What never started, or came out of a cache, says nothing of what workers do.
-    typical = _median(
-        [_ratio(in_llm(s), s.whole_ns - s.ns(semconv.GIT)) for s in services if s.whole_ns]
-    )
+    ratios = [_ratio(in_llm(s), s.whole_ns - s.ns(semconv.GIT)) for s in services if s.whole_ns]
     total = sum(map(in_llm, services))
     on_wall = sum(in_llm(case.service(j)) for j in case.chain())
     if not case.outline.supersteps:
@@ -53,7 +51,7 @@ def llm(case: Case) -> Finding:
         doubt=None
         if calls
         else "no worker's LLM call was recorded: none was made, or none is traced",
-        measure=typical,
+        measure=median(ratios) if ratios else None,
         threshold=LLM_SHARE_OF_TASK,
         told="of what the typical worker does besides git is LLM calls",
         shares=shares,
@@ -124,7 +122,7 @@ def git(case: Case) -> Finding:
 def superstep(case: Case) -> Finding:
     """Judge barriers by the slot time that held tasks cost while workers are at work."""
     view = case.accounting.slots
-    windows = [_window(t.slot_jobs) for t in case.phases.turns]
+    windows = [t.window for t in case.phases.turns]
     whole = view.count * sum(end - start for start, end in windows)
     held = view.idle_within(windows, semconv.HELD)
     unknown = view.idle_within(windows, semconv.BARRIER)
@@ -176,9 +174,8 @@ def sequence(case: Case) -> Finding:
     """Judge the cycle by the share of the wall in which it runs and no worker can."""
     cycle = case.phases.cycle
     on_wall = case.phases.total(cycle) - case.phases.total(cycle, semconv.GIT)
-    starts = [j.scheduled_ns for t in case.phases.turns[:1] for j in t.slot_jobs]
     # While the plan is made no slot waits for the cycle: that comes before all of it.
-    going_round = [(min(starts), case.outline.wall[1])] if starts else []
+    going_round = [(turn.window[0], case.outline.wall[1]) for turn in case.phases.turns[:1]]
     idle = case.accounting.slots.idle_within(going_round, semconv.CYCLE)
     by_name: dict[str, int] = {}
     for job in cycle:
@@ -224,10 +221,6 @@ def sequence(case: Case) -> Finding:
     )
 
 
-def _window(jobs: Sequence[Job]) -> Interval:
-    return min(j.scheduled_ns for j in jobs), max(j.ended_ns for j in jobs)
-
-
 def _result_waits(barriers: Sequence[Barrier]) -> int:
     return sum(b.result_wait_ns for b in barriers)
 
@@ -261,13 +254,3 @@ def _sum(services: Sequence[Breakdown], category: str) -> int:
 
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole > 0 else 0.0
-
-
-def _median(values: Sequence[float]) -> float | None:
-    ordered = sorted(values)
-    if not ordered:
-        return None
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[middle]
-    return (ordered[middle - 1] + ordered[middle]) / 2

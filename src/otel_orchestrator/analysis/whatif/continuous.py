@@ -79,10 +79,7 @@ class _Worked:
     """How long workers had been at work until an instant: one turn after the other."""
 
     def __init__(self, phases: Phases) -> None:
-        self._turns = [
-            (min(j.scheduled_ns for j in t.slot_jobs), max(j.ended_ns for j in t.slot_jobs))
-            for t in phases.turns
-        ]
+        self._turns = [turn.window for turn in phases.turns]
         self._until = [0, *accumulate(end - start for start, end in self._turns)]
 
     def before(self, planned_ns: int) -> int:
@@ -135,8 +132,7 @@ def _place(model: Paper, rounds: Sequence[_Round]) -> Placed:
 
 def _continuous(model: Paper, name: str, title: str, placed: Placed, rounds: int) -> Estimate:
     """Director once, workers without a pause, Strategist once, the Director's last look."""
-    first = min(j.scheduled_ns for j in model.phases.turns[0].slot_jobs)
-    opening = first - model.outline.wall[0]
+    opening = model.phases.turns[0].window[0] - model.outline.wall[0]
     least, mean, most = _closing(model, rounds)
     return model.told(
         name,

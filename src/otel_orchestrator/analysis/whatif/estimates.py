@@ -201,10 +201,9 @@ def _director_overlapped(model: Paper) -> Estimate:
     expected = careful = best = 0
     for turn, alone in _turns_and_what_follows(model):
         heads = model.took(j for j in alone if j.name == head)
-        ends = [j.ended_ns for j in turn.slot_jobs]
-        starts = [j.scheduled_ns for j in turn.slot_jobs]
-        expected += min(heads, max(ends) - min(starts))
-        careful += min(heads, max(ends) - min(ends))
+        start, end = turn.window
+        expected += min(heads, end - start)
+        careful += min(heads, end - min(j.ended_ns for j in turn.slot_jobs))
         best += model.took(alone)
     wall = model.outline.wall_ns
     return model.told(
