@@ -271,11 +271,12 @@ NAMES: Final = (
     "password secret token key api_key pass _key x_key= pass= pass:'1 authorization: cookie= bearer"
     " basic curl curl-u -u --token -- ://a: ://: ://a:b@ a://b:/c ?key= &x-amz- machine login"
     ' password= token=a; token=a& cookie:a=" token=\' pass:" \\ \\n =@ @ ; % \x1b[m'
+    ' a - = " :// --x-'
 ).split()
 BEGINNINGS: Final = [b for _, beginnings in secret_patterns.KNOWN for b in beginnings]
 PIECES: Final = [
     form.format(it)
-    for it in (*BEGINNINGS, *NAMES)
+    for it in (*BEGINNINGS, *NAMES, "-----BEGIN PRIVATE KEY")
     for form in ("{}", "-{}", "-{}abcdefgh", "{}abcdefgh.", "{} ")
 ]
 

@@ -191,19 +191,15 @@ def test_log_lines_are_clean(
     assert logging.Formatter().format(record).count(redaction.MASK) == 3  # its source, too
 
 
-@given(
-    st.text(st.sampled_from("sk-:=/@?&'\"\\{}[]()<> \nBEGIN PRIVATEKEYtokenpassword"), max_size=400)
-)
-@settings(max_examples=200, deadline=None)
-def test_no_text_takes_it_long_or_breaks_it(text: str) -> None:
+PIECES = (
+    "sk- ghp_ eyJ aB3dE6gH9jK2mN5pQ8sT password token authorization cookie pass hunter2 https"
+    " bearer curl -u = : :// @ / ? & ; , ( ) { } ' \" \\ -- %3D [redacted]"
+).split()
+PIECES += [" ", "\n", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
+@settings(max_examples=500, deadline=None)
+def test_what_is_clean_stays_as_it_is(text: str) -> None:
     clean = redaction.text(text)
-    assert redaction.text(clean).count(redaction.MASK) >= clean.count(redaction.MASK)
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize(
-    "piece",
-    ["a", "-", "sk-", "eyJ", "token", "=", '"', "\\", "://", "-----BEGIN PRIVATE KEY", "--x-"],
-)
-def test_time_grows_with_the_length_and_no_faster(piece: str) -> None:
-    redaction.text(piece * 20_000)  # a pattern that is tried from every character on is not ready
+    assert redaction.text(clean) == clean
