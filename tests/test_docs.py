@@ -20,6 +20,11 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "collector" / "README.md",
 ]
+CODE = [
+    path
+    for folder in ("src", "tests", "benchmarks", "collector")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -53,12 +58,26 @@ def test_there_are_examples() -> None:
 
 
 def test_commands_in_the_docs_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text()
+    named = set()
     for _, code in blocks("console"):
-        for command in re.findall(r"otel-orchestrator (\w+)", code):
-            assert command in _COMMANDS
-        for target in re.findall(r"\bmake (\S+)", code):
-            assert f"\n{target}:" in makefile
+        named |= set(re.findall(r"otel-orchestrator (\w+)", code))
+    for page in PAGES:
+        named |= set(re.findall(r"`otel-orchestrator ([a-z]+)", page.read_text()))
+    assert named - _COMMANDS.keys() == set()
+
+
+def test_targets_that_are_named_have_rules() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    rules = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = set()
+    for _, code in blocks("console"):
+        named |= set(re.findall(r"\bmake (\S+)", code))
+    for page in (*PAGES, *CODE):
+        named |= set(re.findall(r"`make ([a-z-]+)", page.read_text()))
+    assert {"demo", "bench-compare"} <= named
+    assert named - rules == set()
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert set(phony.split()) == rules  # make says nothing of one without a rule, and does nothing
 
 
 def test_links_lead_somewhere() -> None:
@@ -89,16 +108,38 @@ def test_every_attribute_and_metric_of_ours_is_documented_and_none_other() -> No
     assert named == ours - only_in_metrics
 
 
-def test_every_module_is_explained() -> None:
+def test_the_table_of_modules_explains_each_of_them_once_and_none_that_is_gone() -> None:
+    """Modules further inside say it themselves: a linter sees to that."""
+    table = re.findall(
+        r"^\| ((?:`[\w/]+`(?:, )?)+) \| (.+) \|$",
+        (ROOT / "docs" / "architecture.md").read_text().partition("\n## ")[0],
+        re.MULTILINE,
+    )
+    explained = [name for names, _ in table for name in re.findall(r"`([\w/]+)`", names)]
     source = Path(otel_orchestrator.__file__).parent
-    modules = {p.stem if p.suffix else p.name for p in source.iterdir()} - {
-        "__init__",
-        "__pycache__",
-        "py",
-    }
-    modules = {m for m in modules if m != "py.typed"}
-    explained = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "architecture.md").read_text()))
-    assert modules - explained == set()
+    inside = {name.partition("/")[0] for name in explained if "/" in name}
+    assert sorted(explained) == sorted(
+        [
+            *_modules_in(source),
+            # Of a package with a row for one package in it: a row for each.
+            *(f"{name}/{p}" for name in inside for p in _modules_in(source / name, "*/")),
+        ]
+    )
+
+
+def test_the_parts_of_the_sdk_are_the_ones_that_are_named() -> None:
+    (row,) = re.findall(
+        r"^\| `sdk` \| .+?; its parts: (.+) \|$",
+        (ROOT / "docs" / "architecture.md").read_text(),
+        re.MULTILINE,
+    )
+    parts = re.findall(r"`([a-z_]+)`", row)
+    assert sorted(parts) == _modules_in(Path(otel_orchestrator.__file__).parent / "sdk")
+
+
+def _modules_in(package: Path, pattern: str = "*") -> list[str]:
+    names = {p.stem for p in package.glob(pattern) if p.suffix == ".py" or any(p.glob("*.py"))}
+    return sorted(names - {"__init__", "__pycache__"})
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
