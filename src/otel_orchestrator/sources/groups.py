@@ -28,7 +28,7 @@ from .found import LABEL, OF, Export, Source, find, is_otlp, read, source_of
 from .jaeger import DEFAULT_URL, Wanted
 from .labels import Labelled, labels_in
 from .runfiles import RunFile, is_file, list_runs
-from .same import Found, check_apart, each_once
+from .same import RunCopy, check_apart, each_once
 
 _BASELINE: Final = ".json"
 _WORTH_PROCESSES: Final = 20 * 2**20
@@ -132,9 +132,9 @@ def digests_of(
             if progress is not None:
                 progress(sizes[name] * uses[name])
     sides = [
-        [Found(n, None, None, d) for n, digests in group.baselines.items() for d in digests]
+        [RunCopy(n, None, None, d) for n, digests in group.baselines.items() for d in digests]
         + [
-            _found(one, group.labels.get(name), digest)
+            _copy_of(one, group.labels.get(name), digest)
             for name, one in group.sources.items()
             for digest in found[_name(one)]
         ]
@@ -145,7 +145,7 @@ def digests_of(
         if group.sources and not its:
             raise RunFileError(f"{_why_none(group)}: there is nothing to compare")
     check_apart(kept)
-    return [[found.digest for found in its.values()] for its in kept]
+    return [[copy.digest for copy in its.values()] for its in kept]
 
 
 def _why_none(group: Group) -> str:
@@ -157,10 +157,10 @@ def _why_none(group: Group) -> str:
     return "the files of a side hold no runs, only what happened outside of them"
 
 
-def _found(source: Source, labels: frozenset[str] | None, digest: Digest) -> Found:
+def _copy_of(source: Source, labels: frozenset[str] | None, digest: Digest) -> RunCopy:
     if isinstance(source, Wanted):
-        return Found(_name(source), None, labels, digest)
-    return Found(str(source.path), source.path.resolve(), labels, digest)
+        return RunCopy(_name(source), None, labels, digest)
+    return RunCopy(str(source.path), source.path.resolve(), labels, digest)
 
 
 def _digests(wanted: tuple[Source, bool]) -> list[Digest]:

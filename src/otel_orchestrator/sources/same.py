@@ -17,8 +17,8 @@ Identity = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A run, or what a file holds of it.
+class RunCopy:
+    """A run as one place has it, or what a file holds of it.
 
     Attributes:
         place: where it is from, for people.
@@ -43,21 +43,21 @@ def _identity(digest: Digest) -> Identity:
 
 
 def each_once(
-    sides: Sequence[Sequence[Found]], tell: Callable[[str], None] | None
-) -> list[dict[Identity, Found]]:
+    sides: Sequence[Sequence[RunCopy]], tell: Callable[[str], None] | None
+) -> list[dict[Identity, RunCopy]]:
     """Keep one of what is the same run, such as in a baseline and in a file: the most complete.
 
     Where no file holds all of it, that is what they hold together. What then has none of the labels
     that are wanted is left out.
     """
     read = cache(_digests_together)  # one folder may be read for both sides
-    kept: list[dict[Identity, Found]] = []
+    kept: list[dict[Identity, RunCopy]] = []
     again: list[str] = []
     gathered: list[str] = []
     for side in sides:
-        same: dict[Identity, list[Found]] = {}
-        for found in side:
-            same.setdefault(_identity(found.digest), []).append(found)
+        same: dict[Identity, list[RunCopy]] = {}
+        for copy in side:
+            same.setdefault(_identity(copy.digest), []).append(copy)
         together = _put_together(same, read)
         kept.append({})
         for identity, some in same.items():
@@ -67,7 +67,7 @@ def each_once(
                 continue
             kept[-1][identity] = best
             if best is most:
-                others = (found for found in some if found is not most)
+                others = (copy for copy in some if copy is not most)
                 which = f"which is the run in {most.place}"
                 again += [f"{identity[1]} in {other.place}, {which}" for other in others]
             else:
@@ -83,8 +83,8 @@ def each_once(
     return kept
 
 
-def _spans(found: Found) -> int:
-    return found.digest.spans
+def _spans(copy: RunCopy) -> int:
+    return copy.digest.spans
 
 
 _Files = tuple[Path, ...]
@@ -92,27 +92,29 @@ _Ids = tuple[str, ...]
 _Read = Callable[[_Files, _Ids], Mapping[str, Digest]]
 
 
-def _put_together(same: Mapping[Identity, Sequence[Found]], read: _Read) -> dict[Identity, Found]:
+def _put_together(
+    same: Mapping[Identity, Sequence[RunCopy]], read: _Read
+) -> dict[Identity, RunCopy]:
     """Read together the files that do not hold the same of a run, each of them once."""
-    together: dict[Identity, Found] = {}
+    together: dict[Identity, RunCopy] = {}
     for files, identities in _sharing(same):
         digests = read(files, tuple(run_id for _, run_id in identities))
         for identity in identities:
             if (digest := digests.get(identity[1])) is not None:
                 places = dict.fromkeys(f.place for f in same[identity] if f.file is not None)
-                together[identity] = Found(" and ".join(places), None, None, digest)
+                together[identity] = RunCopy(" and ".join(places), None, None, digest)
     return together
 
 
-def _sharing(same: Mapping[Identity, Sequence[Found]]) -> list[tuple[_Files, list[Identity]]]:
+def _sharing(same: Mapping[Identity, Sequence[RunCopy]]) -> list[tuple[_Files, list[Identity]]]:
     """Return which files to read together, each once, for which runs: those that share a file."""
     traces = Counter(run_id for _, run_id in same)
     alone: list[tuple[_Files, list[Identity]]] = []
     sets: list[tuple[_Files, list[Identity]]] = []
     for identity, some in same.items():
-        in_files = [found for found in some if found.file is not None]
-        files = tuple(dict.fromkeys(found.file for found in in_files if found.file is not None))
-        if len(files) < 2 or all(found.digest == in_files[0].digest for found in in_files):
+        in_files = [copy for copy in some if copy.file is not None]
+        files = tuple(dict.fromkeys(copy.file for copy in in_files if copy.file is not None))
+        if len(files) < 2 or all(copy.digest == in_files[0].digest for copy in in_files):
             continue
         if traces[identity[1]] > 1:  # files are read by run ids: not those of its namesakes
             alone.append((files, [identity]))
@@ -129,7 +131,7 @@ def _digests_together(files: _Files, run_ids: _Ids) -> dict[str, Digest]:
     return {run_id: digest_of(runs[run_id]) for run_id in run_ids if run_id in runs}
 
 
-def check_apart(groups: Sequence[Mapping[Identity, Found]]) -> None:
+def check_apart(groups: Sequence[Mapping[Identity, RunCopy]]) -> None:
     """Check that no run is in two groups, not even a part of it.
 
     Raises:
