@@ -53,6 +53,11 @@ POOL: Final = "pool"
 CONSUMER: Final = "consumer"
 HUMAN: Final = "human"
 # ("git" above is a category, too.)
+WAITS: Final = (
+    DEPENDENCY, HELD, CYCLE, QUEUE, BARRIER, RATE_LIMIT, RETRY_BACKOFF, POOL, CHECKPOINT, CONSUMER,
+    HUMAN,
+)  # fmt: skip
+"""The categories of waits that any run may have; an application may have words of its own."""
 
 # --- values of orchestrator.task.state, by which the queue's gauges count ---
 READY: Final = "ready"
@@ -96,7 +101,7 @@ class Attr:
     SUPERSTEP_INDEX: Final = "orchestrator.superstep.index"
     NODE_NAME: Final = "orchestrator.node.name"
     NODE_ATTEMPT: Final = "orchestrator.node.attempt"
-    """1 for the first attempt of a node, counted up by its retry policy."""
+    """2 for the second attempt of a node, counted up by its retry policy; the first has none."""
     NODE_SOURCE: Final = "orchestrator.node.source"
     """How the node came by its result, where it did not run: `cached` or `restored`."""
     TASK_NAME: Final = "orchestrator.task.name"
@@ -231,6 +236,11 @@ def is_http(attributes: Mapping[str, object]) -> bool:
 def is_attempt(attributes: Mapping[str, object]) -> bool:
     """Return whether these are an LLM call's HTTP request's: marked `llm`, but the call counts."""
     return attributes.get(Attr.CATEGORY) == LLM and is_http(attributes)
+
+
+def is_git_part(attributes: Mapping[str, object]) -> bool:
+    """Return whether these are of something within a git command: the command's span counts."""
+    return Attr.GIT_PART in attributes
 
 
 class Metric:

@@ -16,8 +16,9 @@ from otel_orchestrator.analysis.study import Study, study
 from otel_orchestrator.analysis.summary import percentile, summarize
 from otel_orchestrator.reports import json as json_report
 from otel_orchestrator.reports import text as text_report
+from otel_orchestrator.reports import words
 from otel_orchestrator.reports.units import count, duration, share
-from otel_orchestrator.semconv import Attr
+from otel_orchestrator.semconv import WAITS, Attr
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
 from .runs import RUN_ID, Writer, write_example
@@ -189,6 +190,10 @@ def test_intervals() -> None:
     assert length([(0, 10), (5, 15)]) == 15
     assert without((0, 10), [(2, 3), (8, 20), (-5, 1)]) == [(1, 2), (3, 8)]
     assert without((0, 10), [(0, 10)]) == []
+
+
+def test_every_wait_that_a_run_may_have_is_explained() -> None:
+    assert set(words.WAITS) == set(WAITS)
 
 
 def test_units_read_well() -> None:

@@ -122,7 +122,7 @@ class Live:
             tokens = span.attributes.get(Attr.OUTPUT_TOKENS)
             self._llm.append((end_ns, tokens if isinstance(tokens, int) else 0))
             self._latencies.append(end_ns - span.start_ns)
-        elif span.operation == semconv.GIT and Attr.GIT_PART not in span.attributes:
+        elif span.operation == semconv.GIT and not semconv.is_git_part(span.attributes):
             self._git.append(end_ns)
 
     def now(self, at_ns: int) -> Now:

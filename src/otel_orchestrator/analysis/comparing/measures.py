@@ -34,22 +34,6 @@ _STATISTICS: Final[dict[str, Callable[[Amount], float]]] = {
 _OF_NOTHING: Final = {"count": 0.0, "total": 0.0}
 _TITLES: Final = {WALL: "wall clock", LLM_MEAN: "mean LLM call", WAITING: "waiting"}
 _NAMED_AT_MOST: Final = 8
-_WAITS: Final = frozenset(
-    {
-        semconv.BARRIER,
-        semconv.CHECKPOINT,
-        semconv.CONSUMER,
-        semconv.CYCLE,
-        semconv.DEPENDENCY,
-        semconv.HELD,
-        semconv.HUMAN,
-        semconv.POOL,
-        semconv.QUEUE,
-        semconv.RATE_LIMIT,
-        semconv.RETRY_BACKOFF,
-    }
-)
-"""Categories of waits that any run may have; an application may have words of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +68,7 @@ def measure_of(name: str, digests: Sequence[Digest]) -> Measure:
         return Measure(name, True, lambda digest: digest.waiting_us)
     head, _, tail = name.rpartition(".")
     if head == WAITING and tail:
-        known = _WAITS.union(*(digest.waits for digest in digests))
+        known = set(semconv.WAITS).union(*(digest.waits for digest in digests))
         if tail not in known:
             raise OrchestratorError(
                 f"{name} is nothing to compare: these runs have no waits {tail}. Type waiting. and"

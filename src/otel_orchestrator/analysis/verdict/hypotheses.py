@@ -8,7 +8,6 @@ from statistics import median
 from typing import Final
 
 from ... import semconv
-from ...semconv import Attr
 from ..accounting.barriers import Barrier
 from ..accounting.views import of_jobs_on_path
 from ..clip import Ran
@@ -88,7 +87,7 @@ def git(case: Case) -> Finding:
         (s, job)
         for job in (*case.workers, *cycle)
         for s in case.phases.called(job).git
-        if s.span.text(Attr.GIT_PART) is None
+        if not semconv.is_git_part(s.span.attributes)
     ]
     return finding(
         case,

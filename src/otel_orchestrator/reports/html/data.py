@@ -152,7 +152,7 @@ def _git(study: Study, places: Places) -> Iterator[dict[str, Any]]:
     """Yield what each git command took, the one that took most first."""
     run = study.run
     commands = [
-        s for s in run.spans if s.category == semconv.GIT and Attr.GIT_PART not in s.attributes
+        s for s in run.spans if s.category == semconv.GIT and not semconv.is_git_part(s.attributes)
     ]
     by_name = grouped(commands, lambda s: s.name)
     rows = [
