@@ -20,6 +20,7 @@ from .clip import Ran, clip
 from .in_flight import peak
 from .intervals import Interval
 from .jobs import Job, Superstep, by_start, jobs_by_hand, outermost, supersteps_of
+from .roots import root_of
 from .tally import Breakdown, Tally
 from .tree import Forest, forest_of
 
@@ -95,21 +96,6 @@ class Outline:
         """Return what takes slots and what LangGraph itself ran, by the ids of their spans."""
         of_supersteps = (job for superstep in self.supersteps for job in superstep.jobs)
         return {job.span.span_id: job for job in (*self.jobs, *of_supersteps)}
-
-
-def root_of(forest: Forest) -> Span | None:
-    """Return the run's span: of the outermost graphs the first workflow, else the first agent."""
-    agent: Span | None = None
-    above = -1  # how deep the agent is that everything deeper is part of
-    for span, depth in forest.walk():
-        if 0 <= above < depth:
-            continue
-        above = -1
-        if span.operation == semconv.INVOKE_WORKFLOW:
-            return span
-        if span.operation == semconv.INVOKE_AGENT:
-            agent, above = agent or span, depth
-    return agent
 
 
 def outline_of(run: Run, forest: Forest | None = None) -> Outline:

@@ -16,8 +16,8 @@ from ..semconv import Attr, Metric
 from .calls import is_call
 from .groups import grouped
 from .intervals import Interval, without
-from .outline import root_of
 from .queue import QueuePoint, queue_points
+from .roots import root_of
 from .tree import Forest, forest_of
 
 _Kind = tuple[str | None, str | None]
@@ -184,7 +184,7 @@ def _categories(
 def _counted(category: str, spans: Sequence[Span], below_llm: Set[str]) -> Iterable[Span]:
     """Leave out what counts as something else: git inside of a command, attempts of an LLM call."""
     if category == semconv.GIT:
-        return [s for s in spans if Attr.GIT_PART not in s.attributes]
+        return [s for s in spans if not semconv.is_git_part(s.attributes)]
     if category == semconv.HTTP:
         return [s for s in spans if s.span_id not in below_llm]
     return spans
