@@ -10,6 +10,7 @@ from msgspec import structs
 from otel_orchestrator.analysis.accounting.barriers import barriers_of
 from otel_orchestrator.analysis.accounting.views import account
 from otel_orchestrator.analysis.outline import outline_of
+from otel_orchestrator.analysis.verdict.findings import Finding
 from otel_orchestrator.analysis.verdict.judging import EXPLANATIONS, Verdict, verdict
 from otel_orchestrator.model import Run
 
@@ -21,6 +22,10 @@ KEYS = ("llm", "git", "superstep", "cycle")
 
 def judge(run: Run) -> Verdict:
     return verdict(account(outline_of(run)))
+
+
+def on(told: Verdict, key: str) -> Finding:
+    return next(f for f in told.findings if f.key == key)
 
 
 def supported(run: Run) -> set[str]:
@@ -121,7 +126,7 @@ def test_shares_of_the_seeds_picture() -> None:
             Task("D", "AC", compute=90)]  # fmt: skip
     run = made(plan, director=Control(llm=10), strategist=Control(llm=5))
     found = judge(run)
-    blocking = found.of("superstep")
+    blocking = on(found, "superstep")
     assert blocking.standing == "not supported", "570 of 2070 while workers work is under 30 %"
     assert blocking.measure == pytest.approx(570 / (3 * 690))
     assert blocking.share_of_slots == pytest.approx(570 / (3 * 730))
@@ -131,7 +136,7 @@ def test_shares_of_the_seeds_picture() -> None:
     ] == [("task worker", "B", 600 * MS, "that D waited for it", 570 * MS)]
     assert found.superstep_share == pytest.approx(570 / 2190)
     assert found.is_continuous_worth_it is False
-    cycle = found.of("cycle")
+    cycle = on(found, "cycle")
     assert cycle.share_of_wall == pytest.approx((5 + 10 + 5 + 10) / 730)
 
 
@@ -139,10 +144,10 @@ def test_with_a_whole_next_batch_held_continuous_dispatch_is_worth_it() -> None:
     plan = [Task("A", compute=30), Task("B", compute=600), Task("C", compute=30),
             Task("D", "AC", compute=90), Task("E", "A", compute=90)]  # fmt: skip
     found = judge(made(plan))
-    assert found.of("superstep").standing == "supported"
+    assert on(found, "superstep").standing == "supported"
     assert found.is_continuous_worth_it is True
     assert found.superstep_share == pytest.approx(1140 / (3 * (600 + 90 + 5)))
-    assert "Dispatch continuously" in found.of("superstep").advice[0]
+    assert "Dispatch continuously" in on(found, "superstep").advice[0]
     barrier = next(b for b in barriers_of(outline_of(made(plan))) if b.held)
     assert barrier.straggler is not None
     assert barrier.straggler.task_id == "B"
@@ -153,7 +158,7 @@ def test_with_a_whole_next_batch_held_continuous_dispatch_is_worth_it() -> None:
 def test_the_wall_share_of_llm_follows_what_ran_in_the_slot_before() -> None:
     """One slot, four tasks of 10: the last one queues for 30 of 40, in which the LLM works."""
     run = made([Task(n, llm=10, git=1) for n in "abcd"], slots=1)
-    found = judge(run).of("llm")
+    found = on(judge(run), "llm")
     assert found.share_of_wall == pytest.approx(40 / (44 + 3))
     assert found.measure == 1
 
@@ -172,7 +177,7 @@ def test_bets_are_read_in_slot_time() -> None:
 
 def test_examples_are_the_worst_first_and_point_at_their_spans() -> None:
     run = slow_straggler(10, "llm")
-    examples = judge(run).of("llm").examples
+    examples = on(judge(run), "llm").examples
     by_id = {s.span_id: s for s in run.spans}
     took = [e.duration_ns for e in examples]
     assert took == sorted(took, reverse=True)
@@ -261,7 +266,7 @@ def test_unknown_dependencies_leave_blocking_open_where_it_could_be() -> None:
     """Idle before the barrier: 2 of 3 slots for 570 of 600."""
     plan = [Task(n, compute=c, llm=1, git=1) for n, c in (("A", 30), ("B", 600), ("C", 30))]
     found = judge(made(plan, says_dependencies=False))
-    blocking = found.of("superstep")
+    blocking = on(found, "superstep")
     assert blocking.standing == "cannot be told"
     assert "upper bound" in blocking.why
     assert blocking.share_of_slots is None
@@ -270,7 +275,7 @@ def test_unknown_dependencies_leave_blocking_open_where_it_could_be() -> None:
 
 def test_unknown_dependencies_do_not_matter_where_little_is_idle() -> None:
     plan = [Task(n, compute=100, llm=1, git=1) for n in "ABC"]
-    assert judge(made(plan, says_dependencies=False)).of("superstep").standing == "not supported"
+    assert on(judge(made(plan, says_dependencies=False)), "superstep").standing == "not supported"
 
 
 def test_a_run_by_hand_is_judged_as_far_as_it_goes() -> None:
@@ -281,10 +286,10 @@ def test_a_run_by_hand_is_judged_as_far_as_it_goes() -> None:
         spans.add("chat m", n * 25, n * 25 + 20, node, "working", "llm")
         spans.add("git add", n * 25 + 20, n * 25 + 22, node, "working", "git")
     found = judge(spans.run())
-    assert found.of("llm").standing == "supported"
-    assert found.of("llm").share_of_wall == pytest.approx(0.8)
-    assert found.of("git").standing == "not supported"
-    assert found.of("git").share_of_wall == pytest.approx(0.08)
+    assert on(found, "llm").standing == "supported"
+    assert on(found, "llm").share_of_wall == pytest.approx(0.8)
+    assert on(found, "git").standing == "not supported"
+    assert on(found, "git").share_of_wall == pytest.approx(0.08)
     assert set(reasons(spans.run())) == {"superstep", "cycle"}
 
 
@@ -316,7 +321,7 @@ def test_by_hand_llm_calls_on_the_wall_are_those_of_tasks() -> None:
     for name in "abc":
         task = spans.add(f"task {name}", 40, 80, root, task__id=name)
         spans.add("chat m", 50, 80, task, "working", "llm")
-    llm = judge(spans.run()).of("llm")
+    llm = on(judge(spans.run()), "llm")
     told = {n.label: n.value for n in llm.numbers}
     assert (told["in LLM calls, all workers"], told["in LLM calls, on the wall"]) == (90, 30)
     assert llm.share_of_wall == 0.3

@@ -10,12 +10,14 @@ from ..analysis.accounting.views import Accounting
 from ..analysis.advice import pieces as kinds
 from ..analysis.advice.pieces import Advice
 from ..analysis.examples import Example
+from ..analysis.per_cent import per_cent
 from ..analysis.study import Study
 from ..analysis.verdict.findings import CANNOT_BE_TOLD, SUPPORTED, Finding
+from ..analysis.verdict.hypotheses import HELD_SHARE_OF_SLOTS
 from ..analysis.verdict.judging import Bet, Verdict
 from .units import count, duration, plural, share
 
-NOTHING_TO_DO: Final = "Nothing was seen that would save 1 % of the wall"
+NOTHING_TO_DO: Final = f"Nothing was seen that would save {per_cent(kinds.LEAST_SHARE)} of the wall"
 
 BETS: Final = (
     "What people bet on before anything was measured, as shares of slot time (slots x wall). All"
@@ -121,8 +123,8 @@ def rule(told: Verdict) -> str:
         measured = f"at most {measured}, because dependencies are not known"
     return (
         "By rule of thumb, continuous dispatch pays where superstep synchronisation takes more than"
-        f" 30 % of slot time. Here it takes {measured}. What this run itself would gain is under"
-        " what if, and counts for more."
+        f" {per_cent(HELD_SHARE_OF_SLOTS)} of slot time. Here it takes {measured}. What this run"
+        " itself would gain is under what if, and counts for more."
     )
 
 

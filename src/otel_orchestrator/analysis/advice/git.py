@@ -12,18 +12,22 @@ from ...model import Span
 from ...semconv import OK, Attr
 from ..groups import grouped
 from ..in_flight import peak
-from .pieces import BATCH_COMMITS, HOOKS_DOMINATE, LOCK_CONTENTION, REUSE_WORKTREES, Advice, Look
+from .pieces import (
+    BATCH_COMMITS,
+    HOOKS_DOMINATE,
+    HOOKS_SHARE,
+    LEAST_COMMITS,
+    LEAST_WORKTREES,
+    LOCK_CONTENTION,
+    REUSE_WORKTREES,
+    Advice,
+    Look,
+)
 
 _ADD: Final = "git worktree add"
 _REMOVE: Final = "git worktree remove"
 _ByName = Mapping[str, Sequence[Span]]
 """The commands of a run, by their spans' name and start."""
-
-LEAST_COMMITS: Final = 3
-"""So many commits of one node in one worktree, and they could have been one."""
-LEAST_WORKTREES: Final = 3
-HOOKS_SHARE: Final = 0.3
-"""Hooks dominate where they take this share of the commands that run them."""
 
 
 def git_advice(look: Look) -> Iterator[Advice]:
@@ -31,10 +35,9 @@ def git_advice(look: Look) -> Iterator[Advice]:
     commands: list[Span] = []
     hooks: list[Span] = []
     for span in look.git:
-        part = span.attributes.get(Attr.GIT_PART)
-        if part is None:
+        if not semconv.is_git_part(span.attributes):
             commands.append(span)
-        elif part == "hook":
+        elif span.attributes[Attr.GIT_PART] == "hook":
             hooks.append(span)
     by_name = grouped(commands, attrgetter("name"))
     yield from _batch_commits(look, by_name)
@@ -55,7 +58,7 @@ def _worker_of(look: Look, span: Span) -> str:
 
 def _command_of(look: Look, part: Span) -> Span | None:
     """Return the command of which git's own events tell a part, None where it is missing."""
-    around = next((a for a in look.above(part) if Attr.GIT_PART not in a.attributes), None)
+    around = next((a for a in look.above(part) if not semconv.is_git_part(a.attributes)), None)
     return around if around is not None and around.operation == semconv.GIT else None
 
 

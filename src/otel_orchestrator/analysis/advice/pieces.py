@@ -16,6 +16,7 @@ from ...model import Run, Span
 from ...semconv import Attr
 from ..calls import is_call
 from ..examples import Example, example
+from ..per_cent import per_cent
 from ..tree import Forest, forest_of
 
 Kind = Literal[
@@ -35,6 +36,11 @@ LOCK_CONTENTION: Final = "lock_contention"
 
 LEAST_SHARE: Final = 0.01
 """Advice that saves less than this share of the wall is not worth reading; locks always are."""
+LEAST_COMMITS: Final = 3
+"""So many commits of one node in one worktree, and they could have been one."""
+LEAST_WORKTREES: Final = 3
+HOOKS_SHARE: Final = 0.3
+"""Hooks dominate where they take this share of the commands that run them."""
 _EXAMPLES: Final = 5
 
 EXPLANATIONS: Final[Mapping[Kind, str]] = {
@@ -58,8 +64,8 @@ EXPLANATIONS: Final[Mapping[Kind, str]] = {
         " as were in use at once, the dearest."
     ),
     HOOKS_DOMINATE: (
-        "A hook that takes 30 % or more of the git commands that run it (seen with Trace2 only)."
-        " Saved at most: the hook."
+        f"A hook that takes {per_cent(HOOKS_SHARE)} or more of the git commands that run it (seen"
+        " with Trace2 only). Saved at most: the hook."
     ),
     LOCK_CONTENTION: (
         "git commands that failed because somebody else held a lock. Saved at most: until the same"

@@ -23,36 +23,46 @@ from typing import Final
 
 from ... import semconv
 from ..accounting.views import Accounting
+from ..per_cent import per_cent
 from ..phases import Phases, phases_of
 from ..tally import Breakdown
 from ..whatif.estimates import WhatIf, what_if
 from . import hypotheses
-from .findings import Case, Finding, unsure_of
-from .hypotheses import HELD_SHARE_OF_SLOTS, in_llm
+from .findings import MATERIAL, Case, Finding, unsure_of
+from .hypotheses import (
+    CYCLE_SHARE_OF_WALL,
+    GIT_SHARE_OF_WALL,
+    HELD_SHARE_OF_SLOTS,
+    LLM_SHARE_OF_TASK,
+    in_llm,
+)
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
     "llm": (
-        "Supported if LLM calls, with rate limits and waits for a connection, take at least 50 % of"
-        " what the typical (median) worker's job takes besides git, and at least 10 % of the wall"
-        " or of slot time. Shares count the calls of workers: those of Director and Strategist"
-        " belong to the sequential cycle. Of the wall: along each superstep's straggler, and where"
-        " that queued, along what ran in its slot before."
+        "Supported if LLM calls, with rate limits and waits for a connection, take at least"
+        f" {per_cent(LLM_SHARE_OF_TASK)} of what the typical (median) worker's job takes besides"
+        f" git, and at least {per_cent(MATERIAL)} of the wall or of slot time. Shares count the"
+        " calls of workers: those of Director and Strategist belong to the sequential cycle. Of the"
+        " wall: along each superstep's straggler, and where that queued, along what ran in its slot"
+        " before."
     ),
     "git": (
-        "Supported if git takes at least 20 % of the wall, the upper end of the bet: that of"
-        " workers along the straggler as above, and that of Director and Strategist."
+        f"Supported if git takes at least {per_cent(GIT_SHARE_OF_WALL)} of the wall, the upper end"
+        " of the bet: that of workers along the straggler as above, and that of Director and"
+        " Strategist."
     ),
     "superstep": (
-        "Supported if tasks that could have started but for a barrier (held) cost at least 30 % of"
-        " the slots' time while workers are at work, and at least 10 % of all slot time. Its share"
-        " of the wall is 1 - (wall without barriers / wall), with as many calls of Director and"
-        " Strategist as there were: what those cost is the cycle's. Where dependencies are not"
-        " known, idle slots before a barrier are an upper bound."
+        "Supported if tasks that could have started but for a barrier (held) cost at least"
+        f" {per_cent(HELD_SHARE_OF_SLOTS)} of the slots' time while workers are at work, and at"
+        f" least {per_cent(MATERIAL)} of all slot time. Its share of the wall is 1 - (wall without"
+        " barriers / wall), with as many calls of Director and Strategist as there were: what those"
+        " cost is the cycle's. Where dependencies are not known, idle slots before a barrier are an"
+        " upper bound."
     ),
     "cycle": (
-        "Supported if Director and Strategist, after the first workers, take at least 30 % of the"
-        " wall, without their git. Its share of slot time: their own slot, and the slots that were"
-        " idle meanwhile."
+        "Supported if Director and Strategist, after the first workers, take at least"
+        f" {per_cent(CYCLE_SHARE_OF_WALL)} of the wall, without their git. Its share of slot time:"
+        " their own slot, and the slots that were idle meanwhile."
     ),
     "bets": (
         "What was expected is what people bet on before anything was measured. Shares of slot time"
@@ -86,10 +96,10 @@ class Verdict:
         doubt: why nothing can be told from this run, if so.
         findings: in the order llm, git, superstep, cycle.
         bets: llm, git, superstep, rest.
-        superstep_share: held and barrier in slot time, for the rule that more than 30 % makes
-            continuous dispatch worth it.
+        superstep_share: held and barrier in slot time, for the rule that more than
+            `HELD_SHARE_OF_SLOTS` makes continuous dispatch worth it.
         is_continuous_worth_it: whether that rule says so; None where dependencies are not known
-            and the upper bound is above 30 %.
+            and the upper bound is above that.
     """
 
     doubt: str | None
@@ -97,10 +107,6 @@ class Verdict:
     bets: tuple[Bet, ...]
     superstep_share: float
     is_continuous_worth_it: bool | None
-
-    def of(self, key: str) -> Finding:
-        """Return the finding on one hypothesis."""
-        return next(f for f in self.findings if f.key == key)
 
 
 def verdict(

@@ -13,17 +13,18 @@ from ...semconv import Attr
 from ..advice.prompts import equal_prompts
 from ..jobs import Job, Superstep, by_start, outermost
 from ..outline import Outline
+from ..per_cent import per_cent
 from ..phases import Phases, phases_of
 from .continuous import dispatched
-from .paper import Band, Estimate, Paper, Times, unknown
+from .paper import MARGIN, SERVICE_SPREAD, Band, Estimate, Paper, Times, unknown
 
 _PARALLEL_CALLS: Final = 2
 
 EXPLANATION: Final = (
     "Measured service times, placed again on the slots: the order in which jobs are ready is what"
-    " is expected; the band also takes the longest chain first, service times up to 10 % off, the"
-    " bound that no order can beat, and 7 % more on either side. What is no job takes as long as it"
-    " took."
+    " is expected; the band also takes the longest chain first, service times up to"
+    f" {per_cent(SERVICE_SPREAD)} off, the bound that no order can beat, and {per_cent(MARGIN)}"
+    " more on either side. What is no job takes as long as it took."
 )
 """How estimates are made."""
 

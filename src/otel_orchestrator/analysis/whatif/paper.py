@@ -7,7 +7,7 @@ measured wall exactly, because what the placing does not explain is carried over
 
 An estimate is a band. `expected` places jobs in the order in which they are ready. `low` and `high`
 are the least and most of: that, longest chain first, several runs with every service time up to
-10 % shorter or longer, and what no order can beat; and 7 % more on either side.
+`SERVICE_SPREAD` shorter or longer, and what no order can beat; and `MARGIN` more on either side.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _VARIANTS: Final = 8
 _VARIANTS_OF_MANY: Final = 2
 _MANY_JOBS: Final = 5_000
 """In so many, what is shorter and what is longer makes up for each other: two runs tell as much."""
-_SERVICE_SPREAD: Final = 0.10
-_MARGIN: Final = 0.07
+SERVICE_SPREAD: Final = 0.10
+MARGIN: Final = 0.07
 """Of 20 pairs of equal runs of the reference orchestrator, 18 were within 5 % of each other, and
 both the run that is predicted from and the one that comes true stray like that."""
 
@@ -206,7 +206,7 @@ class Paper:
     ) -> Estimate:
         """Make an estimate out of walls that may come to pass."""
         walls = (expected, *others)
-        margin = round(_MARGIN * expected)
+        margin = round(MARGIN * expected)
         band = Band(max(0, min(walls) - margin), max(0, expected), max(0, max(walls) + margin))
         whole = self.outline.wall_ns
         saves = 1 - band.expected_ns / whole if whole else 0.0
@@ -225,7 +225,7 @@ def unknown(name: str, title: str, reason: str) -> Estimate:
 def _draws(span_id: str, runs: int) -> list[float]:
     """Return by how much a job is shorter or longer in other runs: the same every time."""
     draws = (2 * crc32(f"{n} {span_id}".encode()) / 0xFFFFFFFF - 1 for n in range(runs))
-    return [1 + _SERVICE_SPREAD * draw for draw in draws]
+    return [1 + SERVICE_SPREAD * draw for draw in draws]
 
 
 def needs_of(jobs: Sequence[Job]) -> list[tuple[int, ...]]:
