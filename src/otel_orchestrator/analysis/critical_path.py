@@ -1,4 +1,4 @@
-"""The critical path of a run, as Jaeger draws it.
+"""The critical path of a run, as Jaeger draws it but for what `touching` is about.
 
 From the end backwards: of a span's children the one that ends last is on the path, then the one
 that ends last before that one started, and so on; between them the span itself is.

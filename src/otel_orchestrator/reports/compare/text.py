@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from ...analysis.comparing.causes import causes_of
 from ...analysis.comparing.comparison import Comparison
 from ...analysis.comparing.gate import NO_REGRESSION, REGRESSION
-from ..text.style import DIM, note, plain_table, section
+from ..text.style import DIM, console_of, note, plain_table, section, without_blank_ends
 from .links import links
 from .tables import Table, tables
 from .words import answer, because, sureness, title
@@ -32,19 +32,10 @@ def render(comparison: Comparison, *, width: int, colour: bool, jaeger_url: str)
         colour: use ANSI colours.
         jaeger_url: where links to traces lead.
     """
-    console = Console(
-        width=max(width, 60),
-        force_terminal=colour,
-        no_color=not colour,
-        color_system="256" if colour else None,
-        highlight=False,
-        emoji=False,
-        markup=False,  # a name of a span may hold square brackets
-        legacy_windows=False,
-    )
+    console = console_of(max(width, 60), colour=colour)
     with console.capture() as captured:
         console.print(Group(*_parts(comparison, jaeger_url, console.width)))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+    return without_blank_ends(captured.get())
 
 
 def _parts(comparison: Comparison, jaeger_url: str, width: int) -> Iterator[RenderableType]:

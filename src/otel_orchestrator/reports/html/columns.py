@@ -12,14 +12,13 @@ from typing import Any, Final
 from ...analysis.tree import Forest
 from ...model import Run, Span, Value
 from ...semconv import CONTAINER, WAITING, WORKING, Attr
+from ..left_out import LONGEST, MESSAGES
 
 _US: Final = 1_000
 _STATES: Final = {WORKING: "w", WAITING: "p", CONTAINER: "c"}
 _NO_STATE: Final = "-"
 _TOLD_ELSEWHERE: Final = {Attr.RUN_ID, Attr.STATE, Attr.CATEGORY, Attr.OUTCOME}
-_LEFT_OUT: Final = {Attr.INPUT_MESSAGES, Attr.OUTPUT_MESSAGES, Attr.SYSTEM_INSTRUCTIONS}
 _LEFT_OUT_TEXT: Final = "(recorded; left out of this page)"
-_LONGEST: Final = 2_000
 
 
 class Texts:
@@ -101,7 +100,7 @@ def _parents(forest: Forest, places: Places) -> list[int]:
 def _attributes(span: Span, texts: Texts, shapes: Texts) -> list[int]:
     """Return the place of the keys that a span has, and the place of each value as text."""
     told = sorted(
-        (key, _LEFT_OUT_TEXT if key in _LEFT_OUT else _text(value))
+        (key, _LEFT_OUT_TEXT if key in MESSAGES else _text(value))
         for key, value in span.attributes.items()
         if key not in _TOLD_ELSEWHERE
     )
@@ -116,7 +115,7 @@ def _text(value: Value) -> str:
         text = "true" if value else "false"
     else:
         text = "" if value is None else str(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def table(fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, Any]:

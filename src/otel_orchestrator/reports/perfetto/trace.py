@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingLibraryError
 from ...model import Run, Value
+from ..left_out import LONGEST
 from .slices import Slice, Track, laid_out
 from .tracks import Flow
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 _SEQUENCE: Final = 1
 _BOOTTIME: Final = 6
 _REALTIME: Final = 1
-_LONGEST: Final = 2_000
 
 
 def encode(run: Run, root: Track, flows: Iterable[Flow]) -> bytes:
@@ -137,4 +137,4 @@ def _annotate(annotation: Any, value: Value) -> None:
 
 def _readable(text: str) -> str:
     # A half of a surrogate pair is no character.
-    return text[:_LONGEST].encode("utf-8", "replace").decode("utf-8")
+    return text[:LONGEST].encode("utf-8", "replace").decode("utf-8")

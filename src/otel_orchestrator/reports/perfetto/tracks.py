@@ -19,10 +19,10 @@ from ...analysis.whatif.paper import needs_of
 from ...model import Span, Value
 from ...semconv import Attr
 from .. import words
+from ..left_out import MESSAGES
 from .slices import Slice, Track
 
 _TOLD_ELSEWHERE = {Attr.RUN_ID, Attr.STATE, Attr.CATEGORY}
-_LEFT_OUT = {Attr.INPUT_MESSAGES, Attr.OUTPUT_MESSAGES, Attr.SYSTEM_INSTRUCTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _is_in(ran: Ran, window: Interval) -> bool:
 def _slice(span: Span, start: int, end: int, inside: tuple[Slice, ...] = ()) -> Slice:
     categories = tuple(c for c in (span.state, span.category) if c)
     facts = {
-        k: v for k, v in span.attributes.items() if k not in _TOLD_ELSEWHERE and k not in _LEFT_OUT
+        k: v for k, v in span.attributes.items() if k not in _TOLD_ELSEWHERE and k not in MESSAGES
     }
     facts |= {"span id": span.span_id, "trace id": span.trace_id}
     return Slice(span.name, start, end, categories, facts, "", inside)

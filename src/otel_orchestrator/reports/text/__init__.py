@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ...analysis.study import Study
@@ -14,7 +14,7 @@ from .advice import advice, models
 from .explain import explanations
 from .headline import headline, next_steps
 from .queue import queue
-from .style import section
+from .style import console_of, section, without_blank_ends
 from .time import categories, slots, slowest, supersteps, tasks, views, waterfall
 from .tree import tree
 from .verdict import verdict, what_if
@@ -47,22 +47,13 @@ def render(
         run: how the command line names the run, if not by its id.
         options: what it needs to list the runs beside it.
     """
-    console = Console(
-        width=max(width, 50),
-        force_terminal=colour,
-        no_color=not colour,
-        color_system="256" if colour else None,
-        highlight=False,
-        emoji=False,
-        markup=False,  # an id of a task may hold square brackets
-        legacy_windows=False,
-    )
+    console = console_of(max(width, 50), colour=colour)
     each = [tree(study.run, study.forest, console.width, everything)] if spans else []
     with console.capture() as captured:
         console.print(_report(study, console.width, each, explain, jaeger_url))
         steps = next_steps(run or shlex.quote(study.run.id), options, console.width)
         console.print(section("Next"), steps, crop=False)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+    return without_blank_ends(captured.get())
 
 
 def _report(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +19,7 @@ DIM: Final = "bright_black"
 _HEIGHTS: Final = " ▁▂▃▄▅▆▇█"
 
 NOISE_NS: Final = 1_000_000
-"""Waits shorter than that have no span, and no line of their own."""
+"""Waits shorter than that have no line of their own; `wait_threshold_s` may give them a span."""
 
 Stretch = tuple[int, int, str]
 """From, to, and the key of `STRETCHES` to draw it by."""
@@ -32,6 +33,25 @@ STRETCHES: Final = {
     "working": ("█", STYLES["working"]),
 }
 _ORDER: Final = tuple(STRETCHES)
+
+
+def console_of(width: int, *, colour: bool) -> Console:
+    """Return a console of so many columns, whatever the text is written to."""
+    return Console(
+        width=width,
+        force_terminal=colour,
+        no_color=not colour,
+        color_system="256" if colour else None,
+        highlight=False,
+        emoji=False,
+        markup=False,  # the id of a task, or the name of a span, may hold square brackets
+        legacy_windows=False,
+    )
+
+
+def without_blank_ends(text: str) -> str:
+    """Return text without the blanks that fill up its lines."""
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 def section(title: str) -> Padding:
