@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from .._guard import guarded, logger
+from ..lifecycle.wrapping import begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def around(enter: Callable[..., Around | None], original: Any) -> Any:
     if inspect.iscoroutinefunction(original):
 
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            entered = _entered(enter, args, kwargs)
+            entered = begun(enter, args, kwargs, "looking at a call")
             if entered is None:
                 return await original(*args, **kwargs)
             with entered:
@@ -171,7 +172,7 @@ def around(enter: Callable[..., Around | None], original: Any) -> Any:
     else:
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            entered = _entered(enter, args, kwargs)
+            entered = begun(enter, args, kwargs, "looking at a call")
             if entered is None:
                 return original(*args, **kwargs)
             with entered:
@@ -180,14 +181,6 @@ def around(enter: Callable[..., Around | None], original: Any) -> Any:
             return result
 
     return functools.wraps(original)(wrapper)
-
-
-def _entered(
-    enter: Callable[..., Around | None], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Around | None:
-    with guarded("looking at a call"):
-        return enter(*args, **kwargs)
-    return None
 
 
 def patch(owner: Any, name: str, replace: Callable[[Any], Any]) -> Patch:

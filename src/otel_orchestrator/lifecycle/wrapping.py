@@ -69,10 +69,13 @@ def wrap(
 
 
 def begun(
-    begin: Callable[..., Operation | None], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Operation | None:
-    """Return the operation for a call; None for a call that is left alone."""
-    with guarded("starting a span"):
+    begin: Callable[..., R | None],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    doing: str = "starting a span",
+) -> R | None:
+    """Return what is put around a call; None for a call that is left alone."""
+    with guarded(doing):
         return begin(*args, **kwargs)
     return None
 

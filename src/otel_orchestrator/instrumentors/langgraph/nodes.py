@@ -20,6 +20,7 @@ from opentelemetry.util.types import AttributeValue
 from ... import semconv
 from ..._guard import guarded
 from ...lifecycle import spans, waits
+from ...lifecycle.attaching import enter
 from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...redaction import Clean
@@ -301,12 +302,7 @@ class InContext:
         self._previous: Context | None = None
 
     def __enter__(self) -> None:
-        try:
-            self._previous = otel_context.get_current()
-            otel_context.attach(self._context)
-        except Exception:
-            with guarded("attaching a context"):
-                raise
+        self._previous = enter(self._context)
 
     def __exit__(
         self,
