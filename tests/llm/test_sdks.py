@@ -18,6 +18,7 @@ import otel_orchestrator as otel
 from otel_orchestrator import _guard
 from otel_orchestrator.instrumentors import _following, _sdk
 from otel_orchestrator.instrumentors import openai as openai_instrumentor
+from otel_orchestrator.llm import tokens as token_names
 from otel_orchestrator.semconv import Attr
 
 from ..llm_server import LLM, Reply
@@ -246,8 +247,8 @@ HOOKS = [
     (_sdk, "_leave_out_the_native_span"),
     (_following, "_watched"),
     (openai_instrumentor, "_provider"),
-    (openai_instrumentor, "_read_envelope"),
-    (openai_instrumentor, "_read_usage"),
+    (_sdk, "read_envelope"),
+    (token_names, "take"),
 ]
 
 

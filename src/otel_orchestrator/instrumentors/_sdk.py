@@ -21,6 +21,7 @@ from .._guard import guarded
 from ..lifecycle.attaching import enter, leave
 from ..llm import chat, content
 from ..llm.chat import ChatCall
+from ..llm.parts import get
 from ..semconv import Attr
 from ._following import Following, Step
 from ._patching import Around, Patch, Seam, around, patch_all, unpatch
@@ -102,6 +103,13 @@ def uninstrument(library: str, patches: Iterable[Patch]) -> None:
     """Put everything of a library back."""
     unpatch(patches)
     forget_llm_options(library)
+
+
+def read_envelope(call: ChatCall, answer: Any) -> None:
+    """Read which model answered, and what the answer is called."""
+    for key, name in ((Attr.RESPONSE_MODEL, "model"), (Attr.RESPONSE_ID, "id")):
+        if isinstance(value := get(answer, name), str) and value:
+            call.response[key] = value
 
 
 class _Entry(Around):

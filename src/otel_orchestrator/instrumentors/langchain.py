@@ -26,7 +26,7 @@ from .. import semconv
 from .._guard import guarded
 from ..lifecycle import spans, wrapping
 from ..lifecycle.spans import Operation
-from ..llm import chat, content
+from ..llm import chat, content, tokens
 from ..llm.chat import ChatCall
 from ..semconv import Attr, Metric
 from ._patching import Patch, Seam, patch_all, unpatch
@@ -306,27 +306,9 @@ def _read_message(call: ChatCall, message: Any, *, is_made: bool = True) -> None
         call.response[Attr.FINISH_REASONS] = [reason]
 
 
-# What it knows how long Anthropic keeps is in the others only.
-_CACHE_WRITTEN: Final = (
-    "cache_creation",
-    "ephemeral_5m_input_tokens",
-    "ephemeral_1h_input_tokens",
-)
-
-
 def _read_usage(call: ChatCall, message: Any) -> None:
-    usage = getattr(message, "usage_metadata", None) or {}
-    into = usage.get("input_token_details") or {}
-    out_of = usage.get("output_token_details") or {}
-    for key, value in (
-        (Attr.INPUT_TOKENS, usage.get("input_tokens")),
-        (Attr.OUTPUT_TOKENS, usage.get("output_tokens")),
-        (Attr.CACHE_READ_TOKENS, into.get("cache_read")),
-        *((Attr.CACHE_WRITE_TOKENS, into.get(key)) for key in _CACHE_WRITTEN),
-        (Attr.REASONING_TOKENS, out_of.get("reasoning")),
-    ):
-        if isinstance(value, int):
-            call.usage[key] = call.usage.get(key, 0) + value
+    if usage := getattr(message, "usage_metadata", None):
+        tokens.add(usage, tokens.LANGCHAIN, call.usage)
 
 
 def _take(call: ChatCall, key: str, value: Any) -> None:

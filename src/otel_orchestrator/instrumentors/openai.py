@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Final
 
 from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
     BaseInstrumentor,
 )
 
+from ..llm import tokens
 from ..llm.chat import ChatCall
+from ..llm.parts import get
 from ..semconv import Attr
 from . import _sdk
 from ._patching import Patch
@@ -58,39 +60,15 @@ def _provider(client: Any) -> str:
     return _HOSTS.get(client.base_url.host, "openai")
 
 
-def _get(item: Any, name: str) -> Any:
-    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
-
-
-def _read_envelope(call: ChatCall, answer: Any) -> None:
-    for key, name in ((Attr.RESPONSE_MODEL, "model"), (Attr.RESPONSE_ID, "id")):
-        if isinstance(value := _get(answer, name), str) and value:
-            call.response[key] = value
-
-
-def _read_usage(call: ChatCall, usage: Any, into: str, out_of: str) -> None:
-    """Read the tokens, which the two APIs name in two ways."""
-    read, spent = _get(usage, f"{into}_tokens_details"), _get(usage, f"{out_of}_tokens_details")
-    for key, value in (
-        (Attr.INPUT_TOKENS, _get(usage, f"{into}_tokens")),
-        (Attr.OUTPUT_TOKENS, _get(usage, f"{out_of}_tokens")),
-        (Attr.CACHE_READ_TOKENS, _get(read, "cached_tokens")),
-        (Attr.REASONING_TOKENS, _get(spent, "reasoning_tokens")),
-    ):
-        if isinstance(value, int):
-            call.usage[key] = value
-
-
 def _read_completion(call: ChatCall, answer: Any) -> None:
-    _read_envelope(call, answer)
-    choices = _get(answer, "choices") or ()
-    if reasons := [r for c in choices if isinstance(r := _get(c, "finish_reason"), str)]:
+    _sdk.read_envelope(call, answer)
+    choices = get(answer, "choices") or ()
+    if reasons := [r for c in choices if isinstance(r := get(c, "finish_reason"), str)]:
         call.response[Attr.FINISH_REASONS] = reasons
-    if (usage := _get(answer, "usage")) is not None:
-        _read_usage(call, usage, "prompt", "completion")
+    tokens.take(get(answer, "usage"), tokens.OPENAI_CHAT, call.usage)
     if call.answer is not None:
         for choice in choices:
-            call.answer.message(_get(choice, "message"))
+            call.answer.message(get(choice, "message"))
 
 
 _DELTAS: Final = ("content", "tool_calls", "refusal", "reasoning_content", "reasoning")
@@ -107,25 +85,24 @@ def _read_completion_chunk(call: ChatCall, chunk: Any) -> None:
             reasons = call.response.get(Attr.FINISH_REASONS, [])
             assert isinstance(reasons, list)
             call.response[Attr.FINISH_REASONS] = [*reasons, choice.finish_reason]
-            _read_envelope(call, chunk)
+            _sdk.read_envelope(call, chunk)
     if chunk.usage is not None:
-        _read_envelope(call, chunk)
-        _read_usage(call, chunk.usage, "prompt", "completion")
+        _sdk.read_envelope(call, chunk)
+        tokens.take(chunk.usage, tokens.OPENAI_CHAT, call.usage)
 
 
 def _read_response(call: ChatCall, answer: Any) -> None:
-    _read_envelope(call, answer)
-    if (usage := _get(answer, "usage")) is not None:
-        _read_usage(call, usage, "input", "output")
-    status = _get(answer, "status")
-    reason = _get(_get(answer, "incomplete_details"), "reason")
+    _sdk.read_envelope(call, answer)
+    tokens.take(get(answer, "usage"), tokens.OPENAI_RESPONSES, call.usage)
+    status = get(answer, "status")
+    reason = get(get(answer, "incomplete_details"), "reason")
     if isinstance(reason, str) or status == "completed":
         call.response[Attr.FINISH_REASONS] = [reason if isinstance(reason, str) else "stop"]
     if call.answer is not None:
-        for item in _get(answer, "output") or ():
-            if _get(item, "type") == "message":
+        for item in get(answer, "output") or ():
+            if get(item, "type") == "message":
                 call.answer.message(item)
-            elif _get(item, "type") == "function_call":
+            elif get(item, "type") == "function_call":
                 call.answer.message({"tool_calls": [item]})
 
 

@@ -26,7 +26,7 @@ from .._guard import guarded
 from ..lifecycle import spans
 from ..lifecycle.spans import Operation
 from ..semconv import Attr, Metric, Outcome
-from . import content, prices
+from . import content, prices, tokens
 from .responses import Chunks
 
 _CALL_KEY: Final = otel_context.create_key("otel-orchestrator-chat-call")
@@ -165,8 +165,7 @@ class ChatCall(Operation):
 
     def _tell(self, whole: ChatCall) -> None:
         """Give all that this part has learnt to the call that it is a part of."""
-        for key, count in (self.usage or self.seen_usage).items():
-            whole.seen_usage[key] = whole.seen_usage.get(key, 0) + count
+        tokens.add_up(self.usage or self.seen_usage, whole.seen_usage)
         whole.response.update(self.response)
         whole.is_cached = bool(self.is_cached) and whole.is_cached is not False
         whole.attempts += self.attempts

@@ -17,6 +17,7 @@ from opentelemetry.util.types import AttributeValue
 from .. import redaction
 from .._guard import guarded
 from ..semconv import Attr
+from .parts import get
 
 VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 DEFAULT_MAX_BYTES: Final = 16_384
@@ -121,10 +122,6 @@ class Answer:
         return values
 
 
-def _get(item: Any, name: str) -> Any:
-    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
-
-
 def _listed(messages: Any) -> Iterable[Any]:
     if hasattr(messages, "to_messages"):
         messages = messages.to_messages()
@@ -140,7 +137,7 @@ _ROLES: Final = {"human": "user", "ai": "assistant"}
 
 
 def _role(message: Any) -> str:
-    role = _get(message, "role") or _get(message, "type") or "user"
+    role = get(message, "role") or get(message, "type") or "user"
     return _ROLES.get(str(role), str(role))
 
 
@@ -148,20 +145,20 @@ def _parts(message: Any) -> list[dict[str, Any]]:
     if isinstance(message, str):
         return [{"type": "text", "content": message}]
     parts: list[dict[str, Any]] = []
-    told = _get(message, "content")
+    told = get(message, "content")
     for block in told if isinstance(told, list | tuple) else [told]:
         if isinstance(block, str):
             parts.append({"type": "text", "content": block})
         elif block is not None:
             parts.append(_part(block))
-    for call in _get(message, "tool_calls") or ():
-        function = _get(call, "function") or call
-        arguments = _get(function, "arguments") or _get(function, "args")
+    for call in get(message, "tool_calls") or ():
+        function = get(call, "function") or call
+        arguments = get(function, "arguments") or get(function, "args")
         parts.append(
             {
                 "type": "tool_call",
-                "id": _get(call, "id"),
-                "name": _get(function, "name"),
+                "id": get(call, "id"),
+                "name": get(function, "name"),
                 "arguments": arguments if isinstance(arguments, str) else _dumped(arguments),
             }
         )
@@ -169,16 +166,16 @@ def _parts(message: Any) -> list[dict[str, Any]]:
 
 
 def _part(block: Any) -> dict[str, Any]:
-    kind = str(_get(block, "type") or "text")
+    kind = str(get(block, "type") or "text")
     for name in ("text", "thinking", "reasoning", "refusal"):
-        if isinstance(text := _get(block, name), str):
+        if isinstance(text := get(block, name), str):
             return {"type": "text" if name == "text" else "reasoning", "content": text}
     if kind == "tool_use":
-        arguments = _dumped(_get(block, "input"))
-        name, call_id = _get(block, "name"), _get(block, "id")
+        arguments = _dumped(get(block, "input"))
+        name, call_id = get(block, "name"), get(block, "id")
         return {"type": "tool_call", "id": call_id, "name": name, "arguments": arguments}
     if kind == "tool_result":
-        response = _dumped(_get(block, "content"))
+        response = _dumped(get(block, "content"))
         return {"type": "tool_call_response", "response": response}
     return {"type": kind}  # images, audio and files are named and never recorded
 
