@@ -27,12 +27,13 @@ from .graphs import State, orchestrator
 
 def functions() -> dict[str, Any]:
     """Return the function that stands at each choke point right now."""
-    found = [(point, point.find()) for point in choke_points.CHOKE_POINTS]
-    return {f"{p.owner}.{p.name}": owner.__dict__[p.name] for p, owner in found if owner}
+    return {
+        seam.label: vars(seam.owner)[seam.name] for seam in choke_points.seams() if seam.is_there
+    }
 
 
 def test_every_choke_point_is_there() -> None:
-    missing = [p.name for p in choke_points.CHOKE_POINTS if p.required and p.find() is None]
+    missing = [seam.label for seam in choke_points.seams() if not seam.is_there]
     assert missing == [], (
         f"LangGraph has moved {missing}: read its pregel/_loop.py and mend"
         " instrumentors/langgraph/choke_points.py"
@@ -93,18 +94,23 @@ def test_a_wrapper_of_somebody_elses_is_left_alone(
         PregelLoop.tick = ours.__wrapped__  # type: ignore[attr-defined, method-assign]
 
 
+@pytest.mark.parametrize(
+    "gone_from",
+    [
+        "langgraph.pregel._loop:PregelLoop",
+        "langgraph.pregel._loop:PregelNoLoop",
+        "langgraph.no_pregel:PregelLoop",
+    ],
+)
 def test_a_missing_choke_point_falls_back_to_callbacks_and_says_so_once(
     exported: InMemorySpanExporter,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    gone_from: str,
 ) -> None:
-    gone = choke_points.ChokePoint(
-        "langgraph.pregel._loop:PregelLoop", "tock", ("self",), lambda f: f
-    )
-    monkeypatch.setattr(
-        "otel_orchestrator.instrumentors.langgraph.CHOKE_POINTS",
-        (*choke_points.CHOKE_POINTS, gone),
-    )
+    gone = choke_points._seam(gone_from, "tock", ("self",), lambda f: f)
+    there = choke_points.seams()
+    monkeypatch.setattr(choke_points, "seams", lambda: (*there, gone))
     before = functions()
     LangGraphInstrumentor().instrument()
     try:
@@ -117,7 +123,7 @@ def test_a_missing_choke_point_falls_back_to_callbacks_and_says_so_once(
     assert tree(ours) == "\n".join(["invoke_workflow orchestrator\n  node director"] * 2)
     lines = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
     assert len(lines) == 1
-    assert "has moved PregelLoop.tock:" in lines[0]
+    assert f"has moved {gone_from.partition(':')[2]}.tock: runs and nodes are told" in lines[0]
     exported.clear()
     invoke(orchestrator(is_async=False), {"turn": 2, "out": []})
     assert [s.name for s in exported.get_finished_spans()] == ["user director"]

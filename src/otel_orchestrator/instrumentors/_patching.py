@@ -39,6 +39,7 @@ class Seam:
         replace: makes ours from the original.
         missing: what is not seen without it, as in "streams have no chunks".
         leading: its first parameters, which ours relies on.
+        is_required: without it none of the others is replaced: what they tell would be wrong.
     """
 
     owner: Any
@@ -46,6 +47,7 @@ class Seam:
     replace: Callable[[Any], Any]
     missing: str
     leading: tuple[str, ...] = ()
+    is_required: bool = False
 
     @property
     def label(self) -> str:
@@ -67,7 +69,7 @@ class Seam:
 
 
 def patch_all(library: str, seams: Iterable[Seam]) -> tuple[Patch, ...]:
-    """Replace what is there; say what is not.
+    """Replace what is there, unless one is missing that is required; say what is missing.
 
     Args:
         library: the distribution that the functions come from, as pip calls it.
@@ -77,12 +79,13 @@ def patch_all(library: str, seams: Iterable[Seam]) -> tuple[Patch, ...]:
     moved = [seam for seam in seams if not seam.is_there]
     if moved:
         missing = "; ".join(dict.fromkeys(seam.missing for seam in moved))
-        say_moved(library, [seam.label for seam in moved], missing)
+        _say_moved(library, [seam.label for seam in moved], missing)
+    if any(seam.is_required for seam in moved):
+        return ()
     return tuple(patch(s.owner, s.name, s.replace) for s in seams if s not in moved)
 
 
-def say_moved(library: str, names: Iterable[str], missing: str) -> None:
-    """Say in one sentence what a library's version has moved, and what to do."""
+def _say_moved(library: str, names: Iterable[str], missing: str) -> None:
     try:
         which = version(library)
     except PackageNotFoundError:

@@ -19,10 +19,9 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 from ...lifecycle import outcomes, waits
 from ...queue.fields import TaskFields
 from ...semconv import ABANDONED, INTERRUPTED, OK
-from .._patching import Patch, patch, say_moved, unpatch
+from .._patching import Patch, patch_all, unpatch
 from .._providers import use_providers
 from . import choke_points
-from .choke_points import CHOKE_POINTS, ChokePoint
 from .recorder import Settings
 from .shape import forget_shapes
 
@@ -77,14 +76,11 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
         )
         forget_shapes()
         _register_control_flow()
-        found = [(point, point.find()) for point in CHOKE_POINTS]
-        missing = [point for point, owner in found if owner is None and point.required]
-        if missing:
-            _fall_back(missing)
-            return
-        self._patches = tuple(
-            patch(owner, point.name, point.wrap) for point, owner in found if owner is not None
-        )
+        self._patches = patch_all("langgraph", choke_points.seams())
+        if not self._patches:
+            from . import fallback
+
+            fallback.start()
 
     def _uninstrument(self, **kwargs: Any) -> None:
         unpatch(self._patches)
@@ -106,15 +102,3 @@ def _register_control_flow() -> None:
     except ImportError:  # LangGraph < 1.2
         return
     outcomes.register_control_flow(GraphDrained, ABANDONED)
-
-
-def _fall_back(missing: list[ChokePoint]) -> None:
-    from . import fallback
-
-    say_moved(
-        "langgraph",
-        [f"{point.owner.partition(':')[2]}.{point.name}" for point in missing],
-        "runs and nodes are told by its public callbacks, without loops, supersteps, tasks and"
-        " waits",
-    )
-    fallback.start()

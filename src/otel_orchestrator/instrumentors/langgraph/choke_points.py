@@ -20,10 +20,9 @@ has left its span out and nothing is measured, its nodes get its context and no 
 from __future__ import annotations
 
 import functools
-import inspect
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Final
 from weakref import WeakSet, WeakValueDictionary
@@ -35,6 +34,7 @@ from ..._guard import guarded
 from ...lifecycle import outcomes, spans
 from ...lifecycle.collecting import is_collecting
 from ...semconv import INTERRUPTED
+from .._patching import Seam
 from .nodes import InContext, stand_in
 from .reader import followed, starting_reader
 from .recorder import Circumstances, GraphRun, Settings, start_run
@@ -49,36 +49,6 @@ settings = Settings()
 _graphs: WeakValueDictionary[int, Any] = WeakValueDictionary()
 # Loops under way, whose spans must end even when the instrumentor is switched off.
 _under_way: WeakSet[Any] = WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class ChokePoint:
-    """A function to wrap, and what it must look like.
-
-    Attributes:
-        owner: the class that holds it, as `module:Class`.
-        name: its attribute name.
-        leading: its first parameters, which the wrapper relies on.
-        wrap: makes the wrapper from the original.
-        required: without it the tree would be wrong; otherwise only a detail is missing.
-    """
-
-    owner: str
-    name: str
-    leading: tuple[str, ...]
-    wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
-    required: bool = True
-
-    def find(self) -> type[Any] | None:
-        """Return the owner if it has this function with the expected leading parameters."""
-        module_name, class_name = self.owner.split(":")
-        try:
-            module = __import__(module_name, fromlist=[class_name])
-            owner: type[Any] = getattr(module, class_name)
-            parameters = tuple(inspect.signature(owner.__dict__[self.name]).parameters)
-        except (ImportError, AttributeError, KeyError, ValueError, TypeError):
-            return None
-        return owner if parameters[: len(self.leading)] == self.leading else None
 
 
 def _streams(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -363,27 +333,50 @@ def _run_of(loop: Any) -> GraphRun | None:
     return run
 
 
+_MAIN: Final = "langgraph.pregel.main"
 _LOOP: Final = "langgraph.pregel._loop"
 _EXIT: Final = ("self", "exc_type", "exc_value", "traceback")
-
-CHOKE_POINTS: Final = (
-    ChokePoint("langgraph.pregel.main:Pregel", "stream", ("self", "input", "config"), _streams),
-    ChokePoint("langgraph.pregel.main:Pregel", "astream", ("self", "input", "config"), _streams),
-    ChokePoint(f"{_LOOP}:SyncPregelLoop", "__enter__", ("self",), _enters),
-    ChokePoint(f"{_LOOP}:SyncPregelLoop", "__exit__", _EXIT, _exits),
-    ChokePoint(f"{_LOOP}:AsyncPregelLoop", "__aenter__", ("self",), _enters_async),
-    ChokePoint(f"{_LOOP}:AsyncPregelLoop", "__aexit__", _EXIT, _exits_async),
-    ChokePoint(f"{_LOOP}:PregelLoop", "tick", ("self",), _ticks),
-    ChokePoint(f"{_LOOP}:PregelLoop", "after_tick", ("self",), _applies),
-    ChokePoint(f"{_LOOP}:PregelLoop", "accept_push", ("self", "task"), _pushes),
-    ChokePoint(
-        f"{_LOOP}:SyncPregelLoop", "schedule_error_handler", ("self",), _handles, required=False
-    ),
-    ChokePoint(
-        f"{_LOOP}:AsyncPregelLoop",
-        "aschedule_error_handler",
-        ("self",),
-        _handles_async,
-        required=False,
-    ),
+_NO_TREE: Final = (
+    "runs and nodes are told by its public callbacks, without loops, supersteps, tasks and waits"
 )
+_NO_HANDLERS: Final = "error handlers have no spans"
+
+
+def seams() -> tuple[Seam, ...]:
+    """Return the choke points of the LangGraph that is installed."""
+    from langgraph import errors
+
+    found = [
+        _seam(f"{_MAIN}:Pregel", "stream", ("self", "input", "config"), _streams),
+        _seam(f"{_MAIN}:Pregel", "astream", ("self", "input", "config"), _streams),
+        _seam(f"{_LOOP}:SyncPregelLoop", "__enter__", ("self",), _enters),
+        _seam(f"{_LOOP}:SyncPregelLoop", "__exit__", _EXIT, _exits),
+        _seam(f"{_LOOP}:AsyncPregelLoop", "__aenter__", ("self",), _enters_async),
+        _seam(f"{_LOOP}:AsyncPregelLoop", "__aexit__", _EXIT, _exits_async),
+        _seam(f"{_LOOP}:PregelLoop", "tick", ("self",), _ticks),
+        _seam(f"{_LOOP}:PregelLoop", "after_tick", ("self",), _applies),
+        _seam(f"{_LOOP}:PregelLoop", "accept_push", ("self", "task"), _pushes),
+    ]
+    if hasattr(errors, "NodeError"):  # LangGraph < 1.2 has no error handlers
+        sync, run_async = "schedule_error_handler", "aschedule_error_handler"
+        found += [
+            _seam(f"{_LOOP}:SyncPregelLoop", sync, ("self",), _handles, _NO_HANDLERS),
+            _seam(f"{_LOOP}:AsyncPregelLoop", run_async, ("self",), _handles_async, _NO_HANDLERS),
+        ]
+    return tuple(found)
+
+
+def _seam(
+    where: str,
+    name: str,
+    leading: tuple[str, ...],
+    replace: Callable[[Any], Any],
+    missing: str = _NO_TREE,
+) -> Seam:
+    module, _, class_name = where.partition(":")
+    try:
+        owner = getattr(import_module(module), class_name, None)
+    except ImportError:
+        owner = None
+    known_as = f"{class_name}.{name}" if owner is None else name
+    return Seam(owner, known_as, replace, missing, leading, is_required=missing == _NO_TREE)
