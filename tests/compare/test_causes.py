@@ -90,5 +90,4 @@ def test_the_longest_of_what_is_new_is_linked_to() -> None:
     assert [text.partition(",")[0] for text in told[1:]] == [
         "the longest node worker / git commit",
         "the longest node worker / chat m",
-        "the longest node worker / new",
     ]

@@ -149,6 +149,38 @@ def test_a_metric_that_only_some_runs_have_is_undecided() -> None:
     assert found.gate("llm.mean").smallest_found is None
 
 
+@pytest.mark.parametrize(
+    ("base", "candidate", "rule", "expected"),
+    [
+        (0, 1, "wait lock.count>+300%", "regression"),
+        (0, 1, "wait lock.count>+100000%", "regression"),
+        (1, 0, "wait lock.count>+300%", "no regression"),
+        (0, 0, "wait lock.count>+0%", "no regression"),
+        (1, 1, "wait lock.count>+0%", "no regression"),
+    ],
+)
+def test_a_share_of_nothing_is_nothing(
+    base: float, candidate: float, rule: str, expected: str
+) -> None:
+    groups = in_turns([{"lock": base}] * 5, [{"lock": candidate}] * 5)
+    # So that the category is known where no run of either side has it.
+    first = [{"lock": 1}] if not base + candidate else []
+    measure = measure_of("wait lock.count", (*groups[0], *groups[1], *in_turns(first, first)[0]))
+    assert judge(measure, parse_rule(rule), *groups, Fraction(1, 60)).standing == expected
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "is_better"),
+    [(15, 8, False), (50, 39, True), (50, 41, False), (1000, 940, True), (1000, 960, False)],
+)
+def test_a_fall_is_better_past_the_same_limits(
+    base: float, candidate: float, is_better: bool
+) -> None:
+    groups = in_turns([{"llm": [base]}] * 5, [{"llm": [candidate]}] * 5)
+    gate = compare(*groups, DECLARED, trusted=False).gate("llm.mean")
+    assert (gate.standing, gate.is_better) == ("no regression", is_better)
+
+
 def test_waiting_from_nothing_is_a_regression() -> None:
     base = [{"lock": 0} for _ in range(5)]
     candidate = [{"lock": 500 + n} for n in range(5)]

@@ -20,8 +20,17 @@ from otel_orchestrator.analysis.comparing.comparison import Comparison, compare
 from otel_orchestrator.analysis.comparing.rules import DECLARED, parse_rule, rules_with
 from otel_orchestrator.reports.compare import json as json_report
 from otel_orchestrator.reports.compare import junit, markdown, text
+from otel_orchestrator.reports.compare.links import links
 from otel_orchestrator.reports.compare.tables import tables
-from otel_orchestrator.reports.compare.words import MINUS, answer, because, change, verdict
+from otel_orchestrator.reports.compare.words import (
+    MINUS,
+    answer,
+    because,
+    change,
+    change_of,
+    span_of,
+    verdict,
+)
 from otel_orchestrator.sources.baselines import read_baseline
 
 from .made import in_turns
@@ -149,6 +158,62 @@ def test_whatever_the_answer_the_limit_is_said(
     assert not any("+20.0 %" in verdict for verdict in others)
 
 
+@pytest.mark.parametrize(
+    ("base", "candidate", "told", "said"),
+    [
+        ([0] * 5, [500] * 5, "from nothing", "regression: more than 10 ms, beyond chance"),
+        ([0] * 5, [5] * 5, "from nothing", "no regression, 10 ms would count"),
+        ([500] * 5, [0] * 5, "to nothing", "no regression: to nothing, +5.0 % would count"),
+        ([0] * 5, [0] * 5, "", "no regression: nothing on either side, 10 ms would count"),
+        ([0, 0, 0, 300, 400], [0, 0, 300, 350, 420], "from nothing",
+         "undecided: 5 against 5 runs cannot tell, 10 ms would count"),
+    ],
+)  # fmt: skip
+def test_from_and_to_nothing_there_is_no_share(
+    base: list[float], candidate: list[float], told: str, said: str
+) -> None:
+    groups = [[{"llm": [900], "lock": ms} for ms in group] for group in (base, candidate)]
+    found = compare(*in_turns(*groups), DECLARED, trusted=False)
+    gate = found.gate("waiting")
+    assert (change_of(gate.values), span_of(gate.values), verdict(gate)) == (told, "", said)
+    document = json.loads(json_report.render(found, strict=False, jaeger_url=JAEGER))
+    assert document["metrics"][2]["change"] is None
+
+
+def test_what_is_slower_and_allowed_is_said_with_its_limit() -> None:
+    base, slow = ([{"llm": [900 * factor + n]} for n in range(4)] for factor in (1, 3))
+    rules = rules_with([parse_rule("wall>+500%"), parse_rule("llm.mean>+300%")])
+    assert re.fullmatch(
+        r"Not slower than allowed: wall clock \+19\d\.\d % \(6\.0 times would count\) and mean LLM"
+        r" call \+199\.\d % \(4\.0 times would count\)\.",
+        answer(compare(*in_turns(base, slow), rules, trusted=False)),
+    )
+
+
+def test_beside_what_is_not_judged_stands_what_would_be() -> None:
+    base = [{"lock": 20}] * 4
+    rules = rules_with([parse_rule("git.mean>+10%")])
+    hint = (
+        "Without further rules (--fail-on), wall clock, mean LLM call and waiting would be judged."
+    )
+    assert answer(compare(*in_turns(base, base), rules, trusted=False)).endswith(hint)
+    few = compare(*in_turns(base[:3], base[:3]), rules, trusted=False)
+    assert "Without" not in answer(few)
+
+
+def test_undecided_shows_what_is_clear_alone_as_leads() -> None:
+    base = [{"llm": [ms], "git": [30 + n]} for n, ms in enumerate((600, 900, 750, 1000))]
+    slow = [{"llm": [ms], "git": [230 + n]} for n, ms in enumerate((1000, 750, 900, 600))]
+    found = compare(*in_turns(base, slow), DECLARED, trusted=False)
+    assert found.standing == "undecided"
+    told = text_of(found)
+    assert "Leads: clear of chance taken alone\n  Slower git commands: 1 → 1" in told
+    assert "Why" not in told
+    again = compare(*in_turns(base, base), DECLARED, trusted=False)
+    assert again.standing == "undecided"
+    assert not causes_of(again)
+
+
 def test_two_against_one() -> None:
     base, candidate = in_turns([{}] * 2, [{}] * 2)
     found = compare(base, candidate[:1], DECLARED, trusted=False)
@@ -252,6 +317,14 @@ def test_links_lead_to_the_pair_and_to_the_worst_examples() -> None:
         assert trace in traces
         assert len(span) == 16
     assert all("git" in link["text"] for link in document["links"][1:])
+
+
+def test_examples_are_of_what_the_causes_name() -> None:
+    base = [{"llm": [100], "git": [20], "compute": 10} for _ in range(5)]
+    slow = [{"llm": [100], "git": [25], "compute": 2000} for _ in range(5)]
+    found = compare(*in_turns(base, slow), DECLARED, trusted=False)
+    _, first, *_ = links(found, JAEGER)
+    assert first.text.startswith("the longest superstep / node worker, ")
 
 
 @pytest.mark.parametrize(

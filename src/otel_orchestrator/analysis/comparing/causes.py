@@ -16,7 +16,7 @@ from typing import Final
 from ... import semconv
 from .comparison import Comparison, Part, Row
 from .digest import NOT_WAITED_FOR, Digest
-from .gate import Gate, Values
+from .gate import UNDECIDED, Gate, Values
 from .measures import LLM_MEAN, WAITING, WALL
 
 SLOWER: Final = "slower"
@@ -63,14 +63,11 @@ class Cause:
 
 
 def causes_of(comparison: Comparison) -> tuple[Cause, ...]:
-    """Return the reasons for what changed, the most important first; none where nothing did."""
-    changed = [
-        gate.rule.metric
-        for gate in comparison.gates
-        if gate.values.shift is not None
-        and abs(gate.values.shift.estimate) > gate.threshold
-        and (gate.values.shift.is_clear or not gate.values.shift.confidence)
-    ]
+    """Return the reasons for what changed, the most important first; none where nothing did.
+
+    Where whether anything changed is undecided, they are what to look at: see `are_leads`.
+    """
+    changed = _changed(comparison) or (_moved(comparison) if are_leads(comparison) else [])
     causes = list(_on_the_wall(comparison)) if WALL in changed else []
     named = {cause.category for cause in causes}
     if LLM_MEAN in changed and semconv.LLM not in named:
@@ -82,7 +79,23 @@ def causes_of(comparison: Comparison) -> tuple[Cause, ...]:
         causes = waits + causes if is_first else causes + waits
     if not comparison.tells_chance:
         return tuple(replace(cause, is_clear=None) for cause in causes[:_NAMED_AT_MOST])
-    return tuple(c for c in causes if c.is_clear) or tuple(causes[:_UNCLEAR_AT_MOST])
+    clear = tuple(c for c in causes if c.is_clear)
+    return clear if clear or are_leads(comparison) else tuple(causes[:_UNCLEAR_AT_MOST])
+
+
+def are_leads(comparison: Comparison) -> bool:
+    """Whether the causes explain no change that was found, but what may be one."""
+    return comparison.standing == UNDECIDED and not _changed(comparison)
+
+
+def _changed(comparison: Comparison) -> list[str]:
+    """Return the metrics that changed, as far as so many runs tell."""
+    told = [(metric, comparison.gate(metric).values.shift) for metric in _moved(comparison)]
+    return [metric for metric, apart in told if apart and (apart.is_clear or not apart.confidence)]
+
+
+def _moved(comparison: Comparison) -> list[str]:
+    return [gate.rule.metric for gate in comparison.gates if gate.has_moved]
 
 
 def _on_the_wall(comparison: Comparison) -> Iterator[Cause]:

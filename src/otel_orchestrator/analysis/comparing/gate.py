@@ -2,7 +2,7 @@
 
                 0        threshold
 ──────────────────┬──────────┬──────────────▶ candidate against base
-no regression   ├─┼───●───┤  │               the whole interval is below the threshold
+no regression   ├─┼───●───┤  │               no part of the interval is past the threshold
 regression        │ ├────────┼──●────────┤   it is above 0, and the estimate past the threshold
 undecided      ├──┼──────●───┼────┤          neither
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import log, log1p
+from math import inf, log, log1p
 from statistics import median
 from typing import Final
 
@@ -74,6 +74,16 @@ class Values:
         """
         return self.shift is None or self.difference * self.shift.estimate >= 0
 
+    @property
+    def has_share(self) -> bool:
+        """Whether a change is a share of anything: from nothing and to nothing there is none."""
+        return bool(self.shift is not None and self.base_median and self.candidate_median)
+
+    @property
+    def are_nothing(self) -> bool:
+        """Whether no run of either group has any."""
+        return not any(self.base + self.candidate)
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -83,6 +93,8 @@ class Gate:
         measure, rule: which, and how much of it is too much.
         values: of every run.
         threshold: the logarithm of the growth from which it counts.
+        least_fall: the logarithm of the fall from which it counts, as a positive number; infinite
+            where all that there is would be too little.
         standing: `regression`, `no regression`, `undecided`, `too few runs` or `not measured`.
         smallest_found: the logarithm of the smallest growth that would have been a regression,
             with values that scatter like these.
@@ -92,8 +104,26 @@ class Gate:
     rule: Rule
     values: Values
     threshold: float
+    least_fall: float
     standing: str
     smallest_found: float | None
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the change is past its limits, up or down, by chance or not."""
+        return self._moved() != 0
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it fell past its limits, beyond chance."""
+        apart = self.values.shift
+        return apart is not None and apart.high < 0 and self._moved() < 0
+
+    def _moved(self) -> int:
+        apart = self.values.shift
+        if apart is None or -self.least_fall <= apart.estimate <= self.threshold:
+            return 0
+        return 1 if apart.estimate > 0 else -1
 
 
 def values_of(
@@ -123,14 +153,22 @@ def judge(
     """Judge one metric; `error` is how often it alone may give a false alarm."""
     told = [[measure.value(digest) for digest in group] for group in (base, candidate)]
     values = values_of(told[0], told[1], error, is_time=measure.is_time)
-    least = _LEAST_US if measure.is_time else _LEAST_COUNT
-    before = max(values.base_median or 0.0, least)
-    threshold = log1p(max(rule.share, rule.us / before if measure.is_time else 0.0))
+    threshold, least_fall = _limits(rule, values)
     standing = _standing(values, threshold, error)
     smallest = None
     if values.shift is not None and standing in (REGRESSION, NO_REGRESSION, UNDECIDED):
         smallest = max(values.shift.smallest_found, threshold)
-    return Gate(measure, rule, values, threshold, standing, smallest)
+    return Gate(measure, rule, values, threshold, least_fall, standing, smallest)
+
+
+def _limits(rule: Rule, values: Values) -> tuple[float, float]:
+    """Return the logarithms of the growth and of the fall from which they count."""
+    before = values.base_median or 0.0
+    # A share of nothing is nothing: there, only a limit in time is one.
+    share = rule.share if before else 0.0
+    if values.is_time:
+        share = max(share, rule.us / max(before, _LEAST_US))
+    return log1p(share), -log1p(-share) if share < 1 else inf
 
 
 def _standing(values: Values, threshold: float, error: Fraction) -> str:
@@ -144,7 +182,7 @@ def _standing(values: Values, threshold: float, error: Fraction) -> str:
         return UNDECIDED
     if apart.low > 0 and apart.estimate > threshold:
         return REGRESSION
-    return NO_REGRESSION if apart.high < threshold else UNDECIDED
+    return NO_REGRESSION if apart.high <= threshold else UNDECIDED
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -6,7 +6,7 @@ import json
 from math import expm1
 from typing import Any, Final
 
-from ...analysis.comparing.causes import Cause, causes_of
+from ...analysis.comparing.causes import Cause, are_leads, causes_of
 from ...analysis.comparing.comparison import Comparison, Part, Row
 from ...analysis.comparing.digest import Digest
 from ...analysis.comparing.gate import Gate, Values
@@ -31,6 +31,7 @@ def render(comparison: Comparison, *, strict: bool, jaeger_url: str) -> str:
         "advisory": list(comparison.doubts.advisory),
         "base": [_run(digest) for digest in comparison.base],
         "candidate": [_run(digest) for digest in comparison.candidate],
+        "causes_are_leads": are_leads(comparison),
         "metrics": [_gate(gate) for gate in comparison.gates],
         "causes": [_cause(cause) for cause in causes_of(comparison)],
         "on_wall": [_part(part) for part in comparison.on_wall],
@@ -63,8 +64,10 @@ def _gate(gate: Gate) -> dict[str, Any]:
     return {
         "metric": gate.rule.metric,
         "standing": gate.standing,
-        "threshold": _ratio(gate.threshold),
-        "smallest_found": None if gate.smallest_found is None else _ratio(gate.smallest_found),
+        "threshold": _ratio(gate.threshold) if gate.values.base_median else None,
+        "smallest_found": _ratio(gate.smallest_found)
+        if gate.smallest_found is not None and gate.values.base_median
+        else None,
         **_values(gate.values),
     }
 
@@ -76,7 +79,7 @@ def _values(values: Values) -> dict[str, Any]:
         "candidate": [_value(value, values) for value in values.candidate],
         "base_median": _value(values.base_median, values),
         "candidate_median": _value(values.candidate_median, values),
-        "change": None if values.shift is None else _shift(values.shift),
+        "change": _shift(values.shift) if values.shift and values.has_share else None,
     }
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from ...analysis.comparing.causes import causes_of
 from ...analysis.comparing.comparison import Comparison
 from ...analysis.comparing.gate import NO_REGRESSION, NOT_MEASURED, REGRESSION, Gate
-from .words import answer, because, both, sureness, verdict
+from .words import answer, because, both, sureness, verdict, why
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -61,6 +61,8 @@ def _message(gate: Gate) -> str:
 
 def _details(comparison: Comparison) -> list[str]:
     reasons = [because(cause) for cause in causes_of(comparison)]
+    if reasons:
+        reasons.insert(0, f"{why(comparison)}:")
     return [answer(comparison), *reasons, *sureness(comparison)]
 
 

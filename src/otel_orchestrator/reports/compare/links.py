@@ -8,7 +8,9 @@ from itertools import islice
 from typing import Final
 
 from ... import semconv
+from ...analysis.clip import Key
 from ...analysis.comparing.amounts import Example
+from ...analysis.comparing.causes import Cause, causes_of
 from ...analysis.comparing.comparison import Comparison, Row
 from ...analysis.comparing.digest import Digest
 from ..jaeger import pair_address, span_address
@@ -51,12 +53,25 @@ def _examples(comparison: Comparison, jaeger_url: str) -> Iterator[Link]:
 
 
 def _changed(comparison: Comparison) -> list[tuple[Row, Example]]:
-    """Return the calls and waits that took longer; nodes only where no call did."""
+    """Return what took longer: what a cause names, first of all the path where most of it is.
+
+    Where no cause names any: calls and waits, and nodes only where no call did.
+    """
     longer = [
         row
         for row in comparison.calls
         if row.total.difference > 0 and row.key[1] != semconv.FRAMEWORK
     ]
-    calls = [row for row in longer if row.key[1] != semconv.COMPUTE]
+    causes = [cause for cause in causes_of(comparison) if cause.is_growth]
+    keys = {key for cause in causes for key in _keys(cause)}
+    paths = [cause.path for cause in causes]
+    named = sorted((row for row in longer if row.key in keys), key=lambda row: row not in paths)
+    calls = named or [row for row in longer if row.key[1] != semconv.COMPUTE]
     clear = [row for row in calls if row.is_lead]
     return [(row, row.worst) for row in clear or calls or longer if row.worst is not None]
+
+
+def _keys(cause: Cause) -> Iterator[Key]:
+    if cause.row is not None:
+        yield cause.row.key
+    yield from (part.key for part in cause.waits)

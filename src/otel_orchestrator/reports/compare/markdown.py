@@ -9,7 +9,7 @@ from ...analysis.comparing.causes import causes_of
 from ...analysis.comparing.comparison import Comparison
 from .links import links
 from .tables import Table, tables
-from .words import answer, because, sureness, title
+from .words import answer, because, sureness, title, why
 
 
 def render(comparison: Comparison, jaeger_url: str) -> str:
@@ -26,7 +26,7 @@ def _lines(comparison: Comparison, jaeger_url: str) -> Iterator[str]:
     yield from _table(judged)
     causes = causes_of(comparison)
     if causes:
-        yield "**Why**"
+        yield f"**{why(comparison)}**"
         yield ""
         yield from (f"1. {_plain(because(cause))}" for cause in causes)
         yield ""

@@ -11,7 +11,7 @@ from ...analysis.comparing.gate import Gate, Values
 from ...analysis.comparing.measures import category_name, path_name
 from ...analysis.comparing.structure import PathChange
 from ..units import duration
-from .words import MINUS, both, change, lead_note, number, row_name, span_of, told, verdict
+from .words import MINUS, both, change_of, lead_note, number, row_name, span_of, told, verdict
 
 _CLEAR: Final = "●"
 _PATHS_AT_MOST: Final = 15
@@ -81,8 +81,8 @@ def _judged(gates: Sequence[Gate]) -> Table:
             gate.measure.title,
             told(gate.values.base_median, gate.values),
             told(gate.values.candidate_median, gate.values),
-            "" if gate.values.shift is None else change(gate.values.shift.estimate),
-            "" if gate.values.shift is None else span_of(gate.values.shift),
+            change_of(gate.values),
+            span_of(gate.values),
             verdict(gate),
         )
         for gate in gates
@@ -118,11 +118,10 @@ def _rows(title: str, rows: Sequence[Row], notes: tuple[str, ...]) -> Table:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    apart = row.total.shift
     return (
         row_name(row),
         _counts(row.count),
-        "" if apart is None else change(apart.estimate),
+        change_of(row.total),
         _CLEAR if row.is_lead else "",
         both(row.median),
         both(row.p95),

@@ -15,7 +15,7 @@ from ...analysis.comparing.gate import NO_REGRESSION, REGRESSION
 from ..text.style import DIM, console_of, note, plain_table, section, without_blank_ends
 from .links import links
 from .tables import Table, tables
-from .words import answer, because, sureness, title
+from .words import answer, because, sureness, title, why
 
 _NAME: Final = 20
 _WORDS: Final = 14
@@ -43,7 +43,7 @@ def _parts(comparison: Comparison, jaeger_url: str, width: int) -> Iterator[Rend
     yield Text(answer(comparison), _STYLES.get(comparison.standing, "bold"))
     causes = causes_of(comparison)
     if causes:
-        yield section("Why")
+        yield section(why(comparison))
         yield from (_item(because(cause)) for cause in causes)
     yield section("How sure")
     yield from (_item(line) for line in sureness(comparison))

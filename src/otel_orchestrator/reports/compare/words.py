@@ -7,7 +7,7 @@ from math import expm1
 from typing import Final
 
 from ... import semconv
-from ...analysis.comparing.causes import BOTH, MORE, SLOWER, WAITS, Cause
+from ...analysis.comparing.causes import BOTH, MORE, SLOWER, WAITS, Cause, are_leads
 from ...analysis.comparing.comparison import Comparison, Row
 from ...analysis.comparing.gate import (
     FALSE_ALARMS,
@@ -21,7 +21,8 @@ from ...analysis.comparing.gate import (
     Values,
 )
 from ...analysis.comparing.measures import category_name, path_name
-from ...analysis.comparing.statistics import Shift, values_needed
+from ...analysis.comparing.rules import DECLARED
+from ...analysis.comparing.statistics import values_needed
 from ..units import count, duration, plural, share
 
 MINUS: Final = "\N{MINUS SIGN}"
@@ -94,18 +95,40 @@ def _of_like_runs(comparison: Comparison) -> str:
         return (
             f"Not judged: {_against(comparison)} {_are(comparison)} too few. For"
             f" {plural(len(comparison.gates), 'metric')} it takes {needed} against {needed}."
+            f"{_without_further(comparison)}"
         )
-    better = [_short(g) for g in comparison.gates if _is_better(g)]
+    better = [_short(g) for g in comparison.gates if g.is_better]
     if better:
         return f"Faster: {_listed(better)}." + _but_undecided(comparison)
     if standing == NO_REGRESSION:
-        return "Not slower."
+        return _not_slower(comparison)
     return "Undecided." + _but_undecided(comparison)
+
+
+def _without_further(comparison: Comparison) -> str:
+    declared = len(DECLARED)
+    needed = max(RUNS_AT_LEAST, values_needed(FALSE_ALARMS / declared))
+    is_enough = min(len(comparison.base), len(comparison.candidate)) >= needed
+    if len(comparison.gates) == declared or not is_enough:
+        return ""
+    listed = _listed([g.measure.title for g in comparison.gates[:declared]])
+    return f" Without further rules (--fail-on), {listed} would be judged."
 
 
 def _slower(comparison: Comparison) -> str:
     worse = [_short(g) for g in comparison.gates if g.standing == REGRESSION]
     return f"Slower: {_listed(worse)}."
+
+
+def _not_slower(comparison: Comparison) -> str:
+    allowed = [
+        f"{_short(gate)} ({_limit(gate) or 'any'} would count)"
+        for gate in comparison.gates
+        if gate.standing == NO_REGRESSION
+        and gate.values.shift is not None
+        and gate.values.shift.low > 0
+    ]
+    return f"Not slower than allowed: {_listed(allowed)}." if allowed else "Not slower."
 
 
 def _but_undecided(comparison: Comparison) -> str:
@@ -115,19 +138,8 @@ def _but_undecided(comparison: Comparison) -> str:
     return f" Whether {_listed(open_)} got slower, {_against(comparison)} cannot tell."
 
 
-def _is_better(gate: Gate) -> bool:
-    apart = gate.values.shift
-    return (
-        gate.standing == NO_REGRESSION
-        and apart is not None
-        and apart.high < 0
-        and -apart.estimate > gate.threshold
-    )
-
-
 def _short(gate: Gate) -> str:
-    assert gate.values.shift is not None
-    return f"{gate.measure.title} {change(gate.values.shift.estimate)}"
+    return f"{gate.measure.title} {change_of(gate.values)}"
 
 
 def _listed(items: list[str]) -> str:
@@ -144,22 +156,48 @@ def _are(comparison: Comparison) -> str:
 
 def verdict(gate: Gate) -> str:
     """Return what is said of one metric, with its reason."""
-    limit = _growth(gate.threshold)
-    if gate.standing == REGRESSION:
-        return f"regression: more than {limit}, beyond chance"
-    if gate.standing == NO_REGRESSION:
-        assert gate.values.shift is not None
-        return f"no regression: {_growth(gate.values.shift.high)} at most, {limit} would count"
-    if gate.standing == UNDECIDED and gate.smallest_found is None:
-        return f"undecided: some runs have none, {limit} would count"
-    if gate.standing == UNDECIDED:
-        assert gate.smallest_found is not None
-        found = _growth(gate.smallest_found)
-        could = f"{_against(gate.values)} could have found {found} or more"
-        return f"undecided: {could}, {limit} would count"
     if gate.standing == NOT_MEASURED:
         return "no run has any"
-    return f"not judged: too few runs, {limit} would count"
+    limit = _limit(gate)
+    if gate.standing == REGRESSION:
+        return f"regression: more than {limit or 'none'}, beyond chance"
+    return f"{_open_or_not(gate)}, {limit or 'any'} would count"
+
+
+def _open_or_not(gate: Gate) -> str:
+    values = gate.values
+    if gate.standing == TOO_FEW:
+        return "not judged: too few runs"
+    if gate.standing == NO_REGRESSION:
+        at_most = _at_most(values)
+        return f"no regression: {at_most}" if at_most else "no regression"
+    if gate.smallest_found is None:
+        return "undecided: some runs have none"
+    if not values.base_median or expm1(gate.smallest_found) >= _FROM_NOTHING:
+        return f"undecided: {_against(values)} cannot tell"
+    found = _growth(gate.smallest_found)
+    return f"undecided: {_against(values)} could have found {found} or more"
+
+
+def _at_most(values: Values) -> str:
+    if values.are_nothing:
+        return "nothing on either side"
+    if values.shift is None or not values.base_median:
+        return ""
+    return f"{_growth(values.shift.high)} at most" if values.has_share else "to nothing"
+
+
+def _limit(gate: Gate) -> str:
+    """Return the growth from which it counts; nothing where any does."""
+    if gate.values.base_median:
+        return _growth(gate.threshold)
+    # A share of nothing is nothing.
+    return duration(gate.rule.us * 1e3) if gate.rule.us else ""
+
+
+def why(comparison: Comparison) -> str:
+    """Return the heading of the causes."""
+    return "Leads: clear of chance taken alone" if are_leads(comparison) else "Why"
 
 
 def because(cause: Cause) -> str:
@@ -245,15 +283,27 @@ def change(logarithm: float) -> str:
     return f"{ratio * 100:+.1f} %".replace("-", MINUS)
 
 
+def change_of(values: Values) -> str:
+    """Return how a value changed; nothing where that cannot be said or there was none."""
+    if values.shift is None or values.are_nothing:
+        return ""
+    if values.has_share:
+        return change(values.shift.estimate)
+    if values.candidate_median:
+        return "from nothing"
+    return "to nothing" if values.base_median else ""
+
+
 def _growth(logarithm: float) -> str:
     """Return a change that is no measured one, such as a limit: it is never from nothing."""
     ratio = expm1(logarithm)
     return change(logarithm) if ratio < _FROM_NOTHING else f"{count(round(ratio + 1))} times"
 
 
-def span_of(shift: Shift) -> str:
+def span_of(values: Values) -> str:
     """Return the interval of a change; nothing where there is none."""
-    if not shift.confidence:
+    shift = values.shift
+    if shift is None or not values.has_share or not shift.confidence:
         return ""
     low, high = expm1(shift.low), expm1(shift.high)
     if _TIMES_FROM < high < _FROM_NOTHING:
@@ -281,9 +331,8 @@ def both(values: Values) -> str:
 
 
 def _in_per_cent(values: Values) -> str:
-    if values.shift is None or not values.is_plain:
-        return ""
-    return f" ({change(values.shift.estimate)})"
+    told = change_of(values) if values.is_plain else ""
+    return f" ({told})" if told else ""
 
 
 def row_name(row: Row) -> str:

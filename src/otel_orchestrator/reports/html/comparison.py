@@ -8,8 +8,7 @@ from typing import Any
 from ...analysis.comparing.causes import causes_of
 from ...analysis.comparing.comparison import Comparison
 from ...analysis.comparing.digest import Digest
-from ...analysis.comparing.gate import Gate
-from ...analysis.comparing.statistics import Shift
+from ...analysis.comparing.gate import Gate, Values
 from ..compare import text as text_report
 from ..compare import words
 from ..compare.links import links
@@ -47,6 +46,7 @@ def document(comparison: Comparison, jaeger_url: str) -> dict[str, Any]:
         "title": words.title(comparison),
         "answer": words.answer(comparison),
         "standing": comparison.standing,
+        "why": words.why(comparison),
         "causes": [words.because(cause) for cause in causes_of(comparison)],
         "sureness": list(words.sureness(comparison)),
         "judged": [_gate(gate) for gate in comparison.gates],
@@ -73,16 +73,20 @@ def _gate(gate: Gate) -> dict[str, Any]:
             for group in (values.base, values.candidate)
         ],
         "threshold": expm1(gate.threshold),
-        "change": None if values.shift is None else _change(values.shift),
+        "change": _change(values),
     }
 
 
-def _change(shift: Shift) -> dict[str, Any]:
-    known = bool(shift.confidence)
+def _change(values: Values) -> dict[str, Any] | None:
+    shift = values.shift
+    told = words.change_of(values)
+    if shift is None or not told:
+        return None
+    known = values.has_share and bool(shift.confidence)
     return {
-        "told": words.change(shift.estimate),
-        "span": words.span_of(shift),
-        "estimate": expm1(shift.estimate),
+        "told": told,
+        "span": words.span_of(values),
+        "estimate": expm1(shift.estimate) if values.has_share else None,
         "low": expm1(shift.low) if known else None,
         "high": expm1(shift.high) if known else None,
     }

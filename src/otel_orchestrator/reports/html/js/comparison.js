@@ -31,7 +31,7 @@ const comparison = (() => {
 
   // The change with its interval, the line of no change, and the one from which on it counts.
   function interval({ change, threshold, title }) {
-    if (change === null) return null;
+    if (change === null || change.estimate === null) return null;
     const cut = (share) => Math.min(1, Math.max(0, (share - LEAST) / (MOST - LEAST)));
     const label = [change.told, change.span && `from ${change.span}`].filter(Boolean).join(", ");
     const made = el("div", { class: "interval", role: "img", "aria-label": `${title}: ${label}`, title: label });
@@ -93,7 +93,7 @@ const comparison = (() => {
         dom.section("judged", "Judged", ...data.judged.map(judged), el("p", { class: "note" }, "Each dot is a run. Bar: from … to; dot: the change; thin line: none; dashed: from there on it counts."),
           ...data.judged_notes.map((text) => el("p", { class: "note" }, `${text[0].toUpperCase()}${text.slice(1)}.`))),
         el("div", { class: "column" },
-          data.causes.length ? dom.section("why", "Why", list(data.causes, "ol")) : null,
+          data.causes.length ? dom.section("why", data.why, list(data.causes, "ol")) : null,
           dom.section("how-sure", "How sure", list(data.sureness)),
           jaeger() ?? "")),
       el("div", { class: "grid" }, column(0), column(1)),
