@@ -97,6 +97,20 @@ def test_what_is_sent_is_what_is_stored_each_span_once(tmp_path: Path, receiver:
     )
 
 
+def test_what_was_meant_for_another_address_is_told_and_not_sent_unasked(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    closed = Receiver()
+    with receiving(closed):
+        pass
+    ran(RUNS, tmp_path, closed)
+    code, said = ship(tmp_path, to=receiver)
+    last = list_runs(tmp_path)[0].id
+    assert code == 0 and receiver.taken == []
+    assert f" does not have all of {last} and 2 more. To send that to http://" in said
+    assert said.rstrip().endswith(f"name it: otel-orchestrator ship {last}")
+
+
 def test_this_process_sends_the_rest_when_the_endpoint_is_back(tmp_path: Path) -> None:
     receiver = Receiver()
     with receiving(receiver):

@@ -293,6 +293,7 @@ def test_the_tests_output_is_the_same_wherever_they_ran(tmp_path: Path) -> None:
         (["--record", "nowhere/record.jsonl"], "no such folder"),
         (["--llm-url", "http://localhost:1", "--model", "m", "--slow", "llm=1"], "local LLM"),
         (["--llm-url", "localhost"], "is no URL"),
+        (["--llm-url", "http://localhost:1/v1", "--model", "m"], "does not answer"),
         (["--llm-url", "http://localhost:1"], "needs --model"),
         (["--model", "m"], "need --llm-url"),
         (["--repo", "."], "need --llm-url"),

@@ -235,10 +235,29 @@ def test_the_report_goes_to_a_file_whole_or_not_at_all(folder: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "start"),
+    [
+        ("r.html", (), "<!doctype html>"),
+        ("r.json", (), "{"),
+        ("r.txt", (), "orchestrator  ok"),
+        ("r", ("--html",), "<!doctype html>"),
+        ("r.html", ("--format", "json"), "{"),
+    ],
+)
+def test_a_file_is_what_its_name_says_unless_more_is_said(
+    tmp_path: Path, folder: Path, name: str, options: tuple[str, ...], start: str
+) -> None:
+    target = tmp_path / name
+    assert cli("report", *options, "--output", str(target), folder=folder).returncode == 0
+    assert target.read_text().lstrip().startswith(start)
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["report"], "there are no runs yet"),
         (["report", "nope"], "there are no runs yet"),
+        (["report", "--dir", "nope"], "no folder nope"),
         (["report", "./nope.jsonl"], "there is no file ./nope.jsonl"),
         (["report", ""], "the name of the run is empty. Type: otel-orchestrator runs"),
         (["report", "label=a"], "label=a may be many runs, which compare takes"),
@@ -251,6 +270,7 @@ def test_the_report_goes_to_a_file_whole_or_not_at_all(folder: Path, tmp_path: P
         (["nonsense"], "No such command"),
         (["run", "no-such-program"], "there is no program no-such-program"),
         (["run", "no-such.py"], "there is no file no-such.py"),
+        (["run", "--labl", "a", "python"], "has no option --labl; it has --service-name, --label"),
         (["demo", "--workers", "0"], "Invalid value"),
     ],
 )

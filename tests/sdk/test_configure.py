@@ -225,6 +225,10 @@ def test_where_it_is_switched_off_no_library_is_touched(tmp_path: Path) -> None:
     ("code", "environment", "said"),
     [
         ("otel.configure(label=3)", {}, "the label has to be a string"),
+        ("otel.configure(keep_runs=0)", {}, "(keep_runs=0): give a whole number from 1 on"),
+        ("otel.configure(keep_runs=-1)", {}, "(keep_runs=-1): give a whole number from 1 on"),
+        ("otel.configure(max_run_file_bytes='1MB')", {}, "='1MB'): give a whole number"),
+        ("otel.configure(attributes=['x'])", {}, "(attributes=['x']): give a dictionary"),
         ("otel.configure()", {"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4317"}, "is no URL"),
         ("otel.configure()", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1"}, "is no URL"),
         (

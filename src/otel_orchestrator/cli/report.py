@@ -29,6 +29,7 @@ from .terminal import is_coloured, report_width
 _HTML: Final = "html"
 _PERFETTO: Final = "perfetto"
 _FILES: Final = {_HTML: ".html", _PERFETTO: ".pftrace"}
+_BY_ENDING: Final = {".html": _HTML, ".htm": _HTML, ".json": "json", ".pftrace": _PERFETTO}
 _HINTS: Final = {
     _HTML: ": open it in a browser",
     _PERFETTO: ": open it in https://ui.perfetto.dev, which reads it without uploading it",
@@ -43,7 +44,11 @@ _HINTS: Final = {
 @click.option("--explain", is_flag=True, help="Say how each number is made.")
 @jaeger_url_option
 @dir_option
-@click.option("--output", type=click.Path(path_type=Path), help="Write to a file.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write to a file: .html a page, .json, .pftrace for Perfetto, anything else text.",
+)
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @uncollected()
 def command(
@@ -64,7 +69,7 @@ def command(
     """
     if html and shape is not None:
         raise OrchestratorError(f"--html or --format {shape}? Each is a report of its own")
-    shape = _HTML if html else shape or "text"
+    shape = _HTML if html else shape or _shape_of(output)
     if output is not None:
         check_free(output, force=force)
     source = find(run, folder or folder_from_environment(), jaeger_url)
@@ -115,6 +120,11 @@ def make_report(file: RunFile) -> str:
     return text_report.render(
         study(_read(file)), width=report_width(), colour=is_coloured(), jaeger_url=url
     )
+
+
+def _shape_of(output: Path | None) -> str:
+    """Return what a file is to hold, by how its name ends: the name is all that was said of it."""
+    return "text" if output is None else _BY_ENDING.get(output.suffix.lower(), "text")
 
 
 def _is_typed(option: str) -> bool:

@@ -26,6 +26,9 @@ def command(
 ) -> None:
     """Run PROGRAM, such as `python app.py` or `app.py`, traced and without a change to it."""
     words = list(program)
+    if words[0].startswith("-"):
+        known = ", ".join(o for p in command.params for o in p.opts if o.startswith("-"))
+        raise OrchestratorError(f"otel-orchestrator run has no option {words[0]}; it has {known}")
     if words[0].endswith(".py"):
         if not Path(words[0]).is_file():
             raise OrchestratorError(f"there is no file {words[0]}")
@@ -34,7 +37,10 @@ def command(
         words[0] = sys.executable  # the one that has this package, whatever PATH says
     found = shutil.which(words[0])
     if found is None:
-        raise OrchestratorError(f"there is no program {words[0]}. Type: python {words[0]} ...")
+        raise OrchestratorError(
+            f"there is no program {words[0]}. Type one that is on your PATH, or a file of Python:"
+            " otel-orchestrator run app.py"
+        )
     environment = dict(os.environ)
     paths = [str(_AUTO), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)

@@ -42,6 +42,8 @@ def _rows(file: RunFile) -> list[dict[str, Any]]:
         return []
     except RunFileError as error:
         return [{"id": file.id, "problem": str(error)}]
+    if not (file.is_of_a_run or any(run.spans for run in runs)):
+        return []  # only metrics that are still to be sent
     if len(runs) == 1:
         return [{"id": file.id, **_facts(summarize(runs[0]))}]
     return [{"id": f"{file.path}#{run.id}", **_facts(summarize(run))} for run in reversed(runs)]

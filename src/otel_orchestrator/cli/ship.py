@@ -43,9 +43,17 @@ def command(
     if runs:
         paths = [find_run(run, where).path for run in runs]
     else:
-        paths = shipper.owed([file.path for file in reversed(list_runs(where))])
+        stored = [file.path for file in reversed(list_runs(where))]
+        paths = shipper.owed(stored)
         if not paths:
             say(f"{shipper.endpoint} has everything that was meant for it")
+        for other, its in shipper.owed_to_others(stored).items():
+            # Such as an address that was wrong: unasked, nothing is sent anywhere else.
+            several = f" and {len(its) - 1} more" if len(its) > 1 else ""
+            say(
+                f"{other} does not have all of {its[-1].stem}{several}. To send that to"
+                f" {shipper.endpoint}, name it: otel-orchestrator ship {its[-1].stem}"
+            )
     has_refused = False
     for path in paths:
         with sending(path) as progress:

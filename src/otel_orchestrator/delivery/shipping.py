@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import OrchestratorError
 from .closing import close_dead
-from .ledger import Ledger, Sent, metrics_of, open_ledger, owed_to
+from .ledger import Ledger, Sent, is_of_metrics, metrics_of, open_ledger, owed_to
 from .metric_exporter import export_metrics, send_stored_metrics
 from .otlp import Signal, metric_exporter, span_exporter, split_services_from
 from .sending import NOTHING, NotServedError, UnreachableError, send_stored
@@ -57,6 +57,15 @@ class Shipper:
         if self._metrics is not None:
             names.add(metrics_of(self._metrics.shown))
         return [path for path in run_files if names & owed_to(path).keys()]
+
+    def owed_to_others(self, run_files: Sequence[Path]) -> dict[str, list[Path]]:
+        """Return the runs that were meant for other endpoints which do not have all of them."""
+        others: dict[str, list[Path]] = {}
+        for path in run_files:
+            for name in owed_to(path):
+                if name != self.endpoint and not is_of_metrics(name):
+                    others.setdefault(name, []).append(path)
+        return others
 
     def ship(
         self, run_file: Path, progress: Callable[[int], None], *, again: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,12 +22,14 @@ from urllib.parse import urlsplit
 import otel_orchestrator as otel
 
 from ..errors import MissingLibraryError, OrchestratorError
+from ..urls import is_http_url
 from . import plan
 from .repository import Repository, check_git, prepare_clone, prepare_shipped, run_tests
 from .slow import DIRECTOR, GIT, LLM, Slow
 
 _LOCAL_MODEL: Final = "local-llm"
 _START_TIMEOUT_S: Final = 20
+_CONNECT_TIMEOUT_S: Final = 5
 _LONGEST_DELAY_S: Final = 3_600
 
 
@@ -118,8 +121,7 @@ def _delays(options: argparse.Namespace) -> dict[str, float]:
 
 def _check_endpoint(options: argparse.Namespace) -> None:
     if options.llm_url is not None:
-        parts = urlsplit(options.llm_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not is_http_url(options.llm_url):
             raise OrchestratorError(
                 f"--llm-url {options.llm_url} is no URL. Type: --llm-url http://localhost:11434/v1"
             )
@@ -131,6 +133,19 @@ def _check_endpoint(options: argparse.Namespace) -> None:
         raise OrchestratorError("--llm-speed and --slow llm are for the local LLM, not --llm-url")
     if options.repo is not None and not options.objective:
         raise OrchestratorError("--repo needs --objective, what is to be done there")
+
+
+def _check_answers(url: str) -> None:
+    """Connect once: the model's client would try for a long time, and then say less."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), _CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise OrchestratorError(
+            f"--llm-url {url} does not answer ({error}). Start that server, or leave --llm-url out"
+            " to use the local LLM"
+        ) from error
 
 
 def run(options: argparse.Namespace) -> bool:
@@ -159,6 +174,7 @@ def _prepare(options: argparse.Namespace, folder: Path) -> tuple[Repository, lis
 def _llm(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """Give the endpoint and the model; without one, start the local server beside this process."""
     if options.llm_url is not None:
+        _check_answers(options.llm_url)
         yield options.llm_url, options.model
         return
     command = [sys.executable, "-m", "otel_orchestrator.demo.llm_server", "--end-with-parent"]

@@ -40,12 +40,12 @@ from ..delivery.otlp import (
 )
 from ..delivery.runfile import KEEP_RUNS, MAX_FILE_BYTES, RunFileProcessor
 from ..delivery.sender import Sender
-from ..errors import OrchestratorError
 from ..lifecycle import spans
 from ..queue import tasks
 from ..run_folder import folder_from_environment
 from ..semconv import Attr
 from . import self_metrics, variables
+from .arguments import check
 from .console import ConsoleProcessor, print_queue
 from .ending import EndedInThread, at_exit
 from .marking import MarkingProcessor
@@ -157,8 +157,7 @@ def configure(
         return
     if is_disabled():
         return
-    if label is not None and not isinstance(label, str):
-        raise OrchestratorError(f"configure(label={label!r}): the label has to be a string")
+    check(given)
     traces, measures = _signals()
     split = split_services_from(split_services)
     provider = trace_api.get_tracer_provider()

@@ -66,9 +66,13 @@ def list_runs(folder: Path) -> list[RunFile]:
     except OSError as error:
         raise RunFileError(f"{folder} cannot be read: {error.strerror}") from error
     if not found:
+        where = _short(folder)
+        there_are = (
+            f"no runs yet in {where}" if folder.is_dir() else f"no runs yet: no folder {where}"
+        )
         raise NoRunsError(
-            f"there are no runs yet in {_short(folder)}. Type: otel-orchestrator demo"
-            " (or make demo), or call configure() in your program"
+            f"there are {there_are}. Type: otel-orchestrator run python app.py, or make demo; or call"
+            " configure() and instrument() in your program"
         )
     return sorted(found, key=lambda f: (f.changed_s, f.id), reverse=True)
 
@@ -111,8 +115,9 @@ def find_run(wanted: str | None, folder: Path) -> RunFile:
         return next((r for r in runs if r.is_of_a_run), runs[0])
     matching = [r for r in runs if r.id == wanted] or [r for r in runs if r.id.startswith(wanted)]
     if not matching:
+        what = "file" if Path(wanted).suffix else "run"
         raise RunFileError(
-            f"there is no run {wanted} in {_short(folder)}. Type: otel-orchestrator runs"
+            f"there is no {what} {wanted} in {_short(folder)}. Type: otel-orchestrator runs"
         )
     if len(matching) > 1:
         some = ", ".join(r.id for r in matching[:_NAMED_AT_MOST])

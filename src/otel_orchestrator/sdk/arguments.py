@@ -1,0 +1,32 @@
+"""What `configure()` is given, checked before anything is set up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import OrchestratorError
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """Refuse what makes no sense.
+
+    Raises:
+        OrchestratorError: which argument, and what to type.
+    """
+    label, attributes = given["label"], given["attributes"]
+    if label is not None and not isinstance(label, str):
+        raise OrchestratorError(f"configure(label={label!r}): the label has to be a string")
+    if attributes is not None and not isinstance(attributes, Mapping):
+        raise OrchestratorError(
+            f"configure(attributes={attributes!r}): give a dictionary, such as"
+            ' attributes={"deployment.environment.name": "staging"}'
+        )
+    # Nothing means "no limit" here: with 0, every run would be removed when the next one starts.
+    for name in ("keep_runs", "max_run_file_bytes"):
+        value = given[name]
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise OrchestratorError(
+                f"configure({name}={value!r}): give a whole number from 1 on, such as"
+                f" {name}=1_000_000"
+            )
