@@ -71,8 +71,8 @@ def list_runs(folder: Path) -> list[RunFile]:
             f"no runs yet in {where}" if folder.is_dir() else f"no runs yet: no folder {where}"
         )
         raise NoRunsError(
-            f"there are {there_are}. Type: otel-orchestrator run python app.py, or make demo; or call"
-            " configure() and instrument() in your program"
+            f"there are {there_are}. Type: otel-orchestrator run python app.py, or make demo; or"
+            " call configure() and instrument() in your program"
         )
     return sorted(found, key=lambda f: (f.changed_s, f.id), reverse=True)
 
