@@ -15,20 +15,24 @@ _PART: Final = r"[\w-]"
 _RUN: Final = rf"{_PART}*+"
 _DIGIT: Final = r"(?=[A-Za-z_-]*+\d)"  # words may begin like that, too: "sk-learn-compatible"
 KEY_BEGINS, KEY, KEY_ENDS = "-----BEGIN ", "PRIVATE KEY", "-----END "
+_OF_GITLAB: Final = "pat dt ptt rt cbt soat ft rtrt imt agent oas ffct".split()
 _TOKENS: Final = {
     "sk-": rf"{_DIGIT}{_PART}{{16,}}",  # OpenAI, Anthropic, OpenRouter, Langfuse
-    **{f"{kind}_": rf"{_PART}{{10,}}" for kind in ("sk_live", "sk_test", "rk_live")},  # Stripe
+    **{f"{kind}_": rf"{_PART}{{10,}}" for kind in ("sk_live", "sk_test", "rk_live", "rk_test")},
+    "sk_org_live_": rf"{_PART}{{10,}}",  # Stripe, both
     "whsec_": rf"{_PART}{{16,}}",
     **{f"gh{kind}_": r"[A-Za-z0-9]{16,}" for kind in "pousr"},  # GitHub
     "github_pat_": r"\w{16,}",
-    **{f"gl{kind}-": rf"{_PART}{{16,}}" for kind in ("pat", "dt", "ptt", "rt")},  # GitLab
-    **{f"{kind}IA": r"[A-Z0-9]{16}(?![A-Za-z0-9])" for kind in ("AK", "AS")},  # AWS
+    **{f"gl{kind}-": rf"{_PART}{{16,}}(?:\.\w{{2}}\.\w+)?" for kind in _OF_GITLAB},
+    **{f"{kind}IA": r"[A-Z0-9]{16}(?![A-Za-z0-9])" for kind in ("AK", "AS", "AB")},  # AWS
+    "ABSK": r"(?=[A-Za-z]*+\d)[A-Za-z0-9+/]{40,}=*",
     "AIza": rf"{_PART}{{30,}}",  # Google
     "GOCSPX-": rf"{_PART}{{16,}}",
+    "1//0": rf"{_PART}{{20,}}",
     "ya29.": rf"{_PART}{{16,}}",
     "xox": rf"[a-z]-{_DIGIT}{_PART}{{8,}}",  # Slack
     "xapp-": rf"{_DIGIT}{_PART}{{16,}}",
-    "hooks.slack.com/services/": r"[\w/]{16,}",
+    **{f"hooks.slack.com/{kind}/": r"[\w/]{16,}" for kind in ("services", "workflows")},
     "hf_": r"[A-Za-z0-9]{16,}",  # Hugging Face
     "npm_": r"[A-Za-z0-9]{30,}",
     "pypi-": rf"{_PART}{{32,}}",
@@ -49,6 +53,19 @@ _TOKENS: Final = {
     "fw_": r"(?=[A-Za-z]*+\d)[A-Za-z0-9]{20,}",  # Fireworks
     **{f"AT{kind}TT": rf"{_DIGIT}{_PART}{{20,}}+(?:=\w{{1,16}})?" for kind in "AC"},  # Atlassian
     "glsa_": r"\w{20,}",  # Grafana
+    "sntrys_": r"[\w+/=]{20,}",  # Sentry
+    "lin_api_": r"[A-Za-z0-9]{20,}",  # Linear
+    "ntn_": r"[A-Za-z0-9]{30,}",  # Notion
+    "PMAK-": r"[a-f0-9]{20,}(?:-[a-f0-9]{20,})?",  # Postman
+    "NRAK-": r"[A-Z0-9]{20,}",  # New Relic
+    "sbp_": r"[a-f0-9]{40}",  # Supabase
+    "hvb.": rf"{_PART}{{16,}}",
+    "e2b_": r"[a-f0-9]{32,}",
+    "csk-": rf"{_DIGIT}{_PART}{{32,}}",  # Cerebras
+    "jina_": r"[A-Za-z0-9]{32,}",
+    "tgp_v1_": rf"{_PART}{{32,}}",  # Together
+    "sb_secret_": rf"{_PART}{{20,}}",
+    "AGE-SECRET-KEY-1": r"[A-Z0-9]{40,}",
     **{f"shp{kind}_": r"[A-Fa-f0-9]{32}" for kind in ("at", "ca", "pa", "ss")},  # Shopify
     KEY_BEGINS: r"[A-Z0-9 ]*PRIVATE KEY(?s:.*?)(?:-----END [A-Z0-9 ]*KEY[A-Z ]*-----|\Z)",
 }
@@ -96,20 +113,26 @@ def _by_width(names: str) -> list[str]:
     return [f"(?:{'|'.join(same)})" for same in widths.values()]
 
 
-_NAMES: Final = r"pass(?:[_-]?word|wd|phrase)|pwd(?!=/)|secret|token|credentials?"
+_NO_TOKEN: Final = ("unexpected ", *(f"{word}_" for word in "bos eos pad unk stop first".split()))
+_TOKEN: Final = "token" + "".join(f"(?<!{before}token)" for before in _NO_TOKEN)
+_NAMES: Final = rf"pass(?:[_-]?words?|wd|phrase)|pwd(?!=/)|secret|{_TOKEN}|credentials?"
 # What a key is for, or whose: others are those of tables, caches and keyboards.
 _KEYS: Final = (
     "api access account private secret signing auth encryption subscription master license deploy"
-    " hmac webhook jwt shared admin app openai anthropic azure gemini mistral cohere groq pinecone"
-    " langsmith tavily serper stripe twilio sendgrid mailgun datadog supabase algolia voyage"
+    " hmac webhook jwt shared admin app functions openai anthropic azure gemini mistral cohere groq"
+    " pinecone langsmith tavily serper stripe twilio sendgrid mailgun datadog supabase algolia"
+    " voyage"
 )
 _BEFORE_KEY: Final = "|".join(
-    f"(?<={same}{sign}key)" for same in _by_width(_KEYS) for sign in ("", "[_-]")
+    f"(?<={same}{sign}key)" for same in _by_width(_KEYS) for sign in ("", "[_.-]")
 )
 _KEY: Final = rf"[a-z]{{2,16}}[_-]?key(?:{_BEFORE_KEY})"
-_ENDING: Final = r"(?:_\d{1,2}|_base|_old|_new)?"
+_ENDING: Final = r"(?:_?\d{1,2}|_(?:base|old|new|prod|dev|test|staging|live))?"
 # A whole word, and none of what tests, compilers and renderers do.
-_DO_PASS: Final = "first second third last final next test tests eval each one two single multi by"
+_DO_PASS: Final = (
+    "first second third last final next test tests eval each one two single multi by"
+    " compiler llvm optimizer render shader gpu forward backward"
+)
 _PASS: Final = (
     r"pass(?:(?<![a-z0-9]pass)|(?<=\\[nrt]pass)|(?<=%[0-9a-f]{2}pass))"
     + "".join(rf"(?<!{same}[_.-]pass)" for same in _by_width(_DO_PASS))
@@ -128,8 +151,9 @@ _BARE: Final = (
 
 def _assigned(names: str) -> re.Pattern[str]:
     return re.compile(
-        rf"{names}(?P<closing>{_QUOTE})?(?P<space>[ \t]{{0,3}})"
-        rf"(?P<sign>==?|=>|:=?|,|%3d)[ \t]{{0,3}}(?:{_QUOTED}|{_BARE})"
+        rf"{names}(?P<closing>{_QUOTE})?(?P<space>[ \t]{{0,16}})(?P<sign>==?|=>|:=?|,|%3d)"
+        # A quoted one may be on the next line, or the first of a list.
+        rf"(?:\s{{0,16}}[\[(]{{0,2}}{_QUOTED}|[ \t]{{0,16}}{_BARE})"
     )
 
 
@@ -151,7 +175,8 @@ _HEADER: Final = re.compile(
 )
 _OPTION: Final = re.compile(
     r"--(?:(?<![\w-]--)|(?<=\\[nrt]--))(?:[\w-]{0,40}[_-])?"
-    rf"(?:{_NAMES}|{_KEY}|{_PASS}(?![ \t]+\d+(?:\s|$)))[ \t]+(?P<bare>[^\s\"'\\-][^\s\"'\\]*)"
+    rf"(?:{_NAMES}|{_KEY}|{_PASS}(?![ \t]+\d+(?:\s|$)))[ \t]+"
+    rf"(?:{_QUOTED}|(?P<bare>[^\s\"'\\-][^\s\"'\\]*))"
 )
 SCHEME: Final = re.compile(
     r"bearer[ \t]+(?P<bare>(?:(?=[\w.~+/-]{0,200}\d)[\w.~+/-]{8,}|[\w.~+/-]{20,})=*)"
@@ -165,8 +190,8 @@ _USERINFO: Final = re.compile(
     r"|(?:(?<=https://)|(?<=http://))(?P<text>[^/\s:@\"'\\?#]+))@"
 )
 _QUERY: Final = re.compile(
-    r"[?&](?:key|sig|code|auth|jwt|sas|signature|awsaccesskeyid|x-(?:amz|goog)-[a-z-]+)="
-    r"(?P<bare>[^&\s\"'\\#]+)"
+    r"[?&](?:(?:sig|auth|jwt|sas|signature|awsaccesskeyid|x-(?:amz|goog)-[a-z-]+)="
+    r"(?P<bare>[^&\s\"'\\#]+)|(?:key|code)=(?P<text>[^&\s\"'\\#]{8,}))"
 )
 _CURL: Final = re.compile(
     r"(?<![\w-])curl\b(?:[^\n\\-]{0,200}+(?:\\\n?|-)){1,40}?(?<=[^\w-]-)(?:u|-(?:proxy-)?user)"
@@ -198,7 +223,13 @@ CONTEXTS: Final = (
     (("password",), NETRC),
     (("_key",), ANY_KEY),
 )
-NO_SECRET: Final = re.compile(r"(?:\d{1,4}|true|false|null|none)[,)\]}]*", re.IGNORECASE)
+# Numbers with a unit or parts, what a name stands for, a type and a call are none either.
+NO_SECRET: Final = re.compile(
+    r"(?:\d{1,4}|\d{1,3}(?:,\d{3})+|\d+\.\d+(?:ms|s)?|\d+(?:ms|s)|true|false|null|none"
+    r"|\$\w+|(?:\$\{|\{\{)[^{}]*\}{0,2}|(?:str|bytes|string|int|float|bool|any)"
+    r"|[a-z]\w*\[[\w., |\[]*|[a-z_]\w*(?:\.\w+)*\([^)]*)[,)\]}:;]*",
+    re.IGNORECASE,
+)
 # What may be said of something that passes, in lower case: a number, a mark, a value yet to be put
 # there, a sentence. Of some mailers a password is four short words.
 NO_PASS: Final = re.compile(
@@ -216,5 +247,13 @@ RANDOM: Final = re.compile(r"(?=[^\d]*\d)(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[\w+/=.
 # Names of attributes, in lower case. The last word counts, so `gen_ai.token.type` is none.
 SECRET_KEY: Final = re.compile(rf"(?:.*[._-])?(?:(?:{_NAMES}|{_KEY}){_ENDING}|{_HEADERS})")
 SECRET_PASS: Final = re.compile(rf"(?:.*[._-])?{_PASS}")
-SECRET_KEY_IN_CAPITALS: Final = re.compile(r".*[a-z](?:Password|Passwd|Secret|Token|Key|Cookie)")
+_NO_SECRET_TOKENS: Final = (
+    "first next page start stop end bos eos pad unk cancellation continuation sync"
+)
+_KEYS_IN_CAPITALS: Final = "|".join(f"(?:{key}|{key.title()})Key" for key in _KEYS.split())
+SECRET_KEY_IN_CAPITALS: Final = re.compile(
+    r".*[a-z](?:Pass(?:words?|wd)|Secret|Cookie)|.*[a-z]Token"
+    + "".join(rf"(?<!{word[1:]}Token)" for word in _NO_SECRET_TOKENS.split())
+    + rf"|(?:.*[a-z_.-])?(?:{_KEYS_IN_CAPITALS})"
+)
 SECRET_OPTION: Final = re.compile(rf"--?(?:[\w-]*[_-])?(?:{_NAMES}|{_KEY}|{_PASS})")

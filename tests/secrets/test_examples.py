@@ -36,6 +36,15 @@ TOKENS: Final[Mapping[str, str]] = {
     "Atlassian": f"ATATT3xFfGF0{LONG}_{LONG}=1",
     "Grafana": f"glsa_{LONG}_a1b2c3d4",
     "Shopify": f"shpat_{HEX}",
+    "GitLab's job": f"glcbt-64_{LONG}",
+    "GitLab, routable": f"glpat-{LONG}.01.1a0b2c3d4",
+    "Bedrock": f"ABSK{LONG}{LONG}Zz==",
+    "Google's refresh": f"1//0{LONG}_{LONG}",
+    "Stripe's test": f"rk_test_{LONG}",
+    "Sentry": f"sntrys_{LONG}{LONG}",
+    "Linear": f"lin_api_{LONG}{LONG}",
+    "Supabase": f"sb_secret_{LONG}{LONG}",
+    "E2B": f"e2b_{HEX}",
 }
 BEFORE: Final[Mapping[str, str]] = {
     "nothing": "",
@@ -134,6 +143,11 @@ SECRET: Final = f"""
     machine github.com\\n  login me\\n  password {CORE}\\n
     password {CORE}
     ("x-api-key", "{CORE}")
+    run --token '{CORE}' --api-key "{CORE}"
+    {{'X-Api-Key': ['{CORE}'], "password": ["{CORE}"]}}
+    password      = {CORE}
+    PASSWORD_PROD={CORE} API_KEY_STAGING={CORE} password2={CORE}
+    api.key={CORE} x-functions-key: {CORE} passwords={CORE}
 """.strip()
 
 
@@ -147,6 +161,10 @@ def test_what_a_name_says_to_be_secret_goes(line: str) -> None:
     for stays in ("h.example", "user=a", "gitea.example", "theme="):
         if stays in line and "ookie" not in line:
             assert stays in clean
+
+
+def test_a_value_on_the_next_line() -> None:
+    assert redaction.text(f'"api_key":\n  "{CORE}"') == f'"api_key":\n  "{redaction.MASK}"'
 
 
 def test_the_lines_of_a_netrc() -> None:
@@ -189,6 +207,20 @@ def test_what_passes_is_no_password() -> None:
         assert redaction.value("pass", said) == said
     assert redaction.value("test.pass", "abc1") == "abc1"
     assert redaction.value("deep", {5: "abc1", None: "x"}) == {5: "abc1", None: "x"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    "cacheKey primaryKey partitionKey s3ObjectKey idempotencyKey issueKey nextPageToken eosToken"
+    " compiler.pass twoPass".split(),
+)
+def test_names_in_capitals_of_what_is_not_secret(name: str) -> None:
+    assert redaction.value(name, "a1b2") == "a1b2"
+
+
+@pytest.mark.parametrize("name", "apiKey db.accessKey openaiKey clientSecret userToken".split())
+def test_names_in_capitals_of_what_is(name: str) -> None:
+    assert redaction.value(name, "a1b2") == redaction.MASK
 
 
 @pytest.mark.parametrize(
@@ -257,6 +289,13 @@ HARMLESS: Final = r"""
     \nsk-learn-compatible-estimators
     theme="dark"; Digest username="u"
     eyJustAWord.eyJ and eyJabcdefgh.txt
+    compiler.pass=inline, llvm_pass=licm, gpu-pass=shadow1
+    time to first token: 0.345s, time per token: 12.5ms, output_token: 1,234, one token: 0.0125
+    unexpected token: identifier_name, Unexpected token: '}', eos_token=</s>
+    token = next(tokens), token = self._tokens.pop(), password = getpass.getpass()
+    password: Optional[str], token: str, secret: bytes
+    password=${DB_PASSWORD}, token: ${{ secrets.GITHUB_TOKEN }}, TOKEN=$GITHUB_TOKEN
+    https://h.example/x?code=404, https://h.example/x?key=Enter&page=2
 """
 
 
