@@ -5,6 +5,9 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 TEST_ARGS ?=
+# A file of tests at a time to each: most of what tests take is waiting. `make test TEST_PROCESSES=0` takes one after the other.
+TEST_PROCESSES ?= auto
+PYTEST := python -m pytest --numprocesses=$(TEST_PROCESSES) --maxprocesses=4 --dist=loadfile
 BENCH_ARGS ?=
 COST_ARGS ?=
 # Those of the OpenAI and Anthropic SDKs whose outcome may depend on the SDKs' version.
@@ -24,15 +27,15 @@ demo: $(VENV)/.demo ## Run the reference orchestrator and report where its time 
 test: test-oldest test-newest test-backends ## Run the tests, on the newest libraries and on the oldest supported ones
 
 test-newest: $(VENV)/.dev ## All tests but those of the backends
-	@$(BIN)/python -m pytest --ignore=tests/backends $(TEST_ARGS)
+	@$(BIN)/$(PYTEST) --ignore=tests/backends $(TEST_ARGS)
 
 # Those of them that need a program skip without it, unless a skip is to be a failure.
 test-backends: $(VENV)/.dev $(if $(OTEL_ORCHESTRATOR_REQUIRE_BACKENDS),backends) ## With the real Collector, Jaeger and Prometheus, once `make backends` has built them
-	@$(BIN)/python -m pytest tests/backends $(TEST_ARGS)
+	@$(BIN)/$(PYTEST) tests/backends $(TEST_ARGS)
 
 test-oldest: $(OLDEST)/.ready ## What depends on other libraries, on their oldest supported versions
-	@$(OLDEST)/bin/python -m pytest tests/langgraph tests/langchain tests/sdk tests/delivery/test_run_file.py $(LLM_TESTS) $(TEST_ARGS)
-	@PYTHONPATH=$(OLDEST)/previous $(OLDEST)/bin/python -m pytest $(LLM_TESTS) $(TEST_ARGS)
+	@$(OLDEST)/bin/$(PYTEST) tests/langgraph tests/langchain tests/sdk tests/delivery/test_run_file.py $(LLM_TESTS) $(TEST_ARGS)
+	@PYTHONPATH=$(OLDEST)/previous $(OLDEST)/bin/$(PYTEST) $(LLM_TESTS) $(TEST_ARGS)
 
 check: lint test ## Format, lint, types, import rules, tests
 
@@ -81,6 +84,9 @@ bench-whatif: $(VENV)/.dev ## What-if estimates against runs that made the chang
 
 bench-verdict: $(VENV)/.dev ## Slow one thing at a time: is that what the verdict names? (3 minutes)
 	@$(BIN)/python benchmarks/verdict.py
+
+bench-compare: $(VENV)/.dev ## Is what compare says right: false alarms, what it finds, what it blames? (25 minutes)
+	@$(BIN)/python benchmarks/compare.py $(BENCH_ARGS)
 
 soak-kills: $(VENV)/.dev ## A program killed 200 times, whatever the endpoint does: is anything lost? (15 minutes)
 	@$(BIN)/python -m tests.kills.trials $(SOAK_ARGS)
