@@ -145,17 +145,20 @@ def test_a_task_starts_no_sooner_than_it_was_planned() -> None:
 
 
 def test_a_node_that_dispatches_itself_is_not_told_to() -> None:
+    """LangGraph's limit is one of nodes, of which there is one here."""
     spans = Spans()
     root = spans.add("invoke_workflow w", 0, 30, None, concurrency__limit=1)
     superstep = spans.add("superstep", 0, 30, spans.add("loop", 0, 30, root))
     node = spans.add("node dispatch", 0, 30, superstep, "working", "compute")
-    for start, end, name, needs in ((0, 10, "a", ()), (10, 20, "b", ()), (20, 30, "c", ("a",))):
+    for start, end, name, needs in ((0, 10, "a", ()), (0, 20, "b", ()), (20, 30, "c", ("b",))):
         task = spans.add("task worker", start, end, node, task__id=name, task__depends_on=needs)
         spans.add("chat m", start, end, task, "working", "llm")
     found = estimates(spans.run())
     assert "dispatches its workers itself" in str(found.named("continuous").reason)
-    # With a second worker b runs beside a, and c when a is done.
-    assert expected_ns(spans.run(), "workers_plus_1") == 20
+    assert "was not limited" in str(found.named("workers_plus_1").reason)
+    assert expected_ns(spans.run(), "workers_minus_1") == 10 + 20 + 10
+    # c waits for b.
+    assert expected_ns(spans.run(), "llm_twice_as_fast") == 10 + 5
 
 
 QUEUED = [Task(n, compute=10) for n in "abcdef"]

@@ -38,10 +38,11 @@ class Outline:
         loops: when each turn of the cycle started.
         supersteps: of the outermost graph, in order; none in runs by hand.
         jobs: in order of their start.
-        limit: how many may run at once, if that was limited.
+        limit: how many may run at once, if that was limited; LangGraph's `max_concurrency` limits
+            its own tasks, not what a node of it hands to workers itself.
         peak: how many slots were occupied at once, at most: a job that is tried again keeps its
             slot meanwhile, which the recorded peak of running nodes does not know.
-        slots: the limit; without one, the larger of that peak and the recorded one; at least 1.
+        slots: the limit, or without one the recorded peak; but as many as were occupied, and one.
         known: what whole nodes did, as far as that has been added up; see `exclusive`.
         served: what jobs did while they had a slot, as far as that is known; see `served`.
     """
@@ -115,7 +116,8 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
     supersteps = tuple(supersteps_of(top))
     jobs = [j for s in supersteps for j in s.slot_jobs] or list(jobs_by_hand(top))
     ordered = sorted(jobs, key=by_start)
-    limit = _positive(root.attributes.get(Attr.CONCURRENCY_LIMIT))
+    is_dispatched = any(s.is_dispatched for s in supersteps)
+    limit = None if is_dispatched else _positive(root.attributes.get(Attr.CONCURRENCY_LIMIT))
     at_once = peak(j.busy for j in ordered)
     recorded = _positive(root.attributes.get(Attr.CONCURRENCY_PEAK))
     return Outline(
@@ -128,7 +130,7 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
         jobs=tuple(ordered),
         limit=limit,
         peak=at_once,
-        slots=limit or max(1, recorded or 0, at_once),
+        slots=max(limit or recorded or 1, at_once),
     )
 
 

@@ -23,7 +23,7 @@ from ..jobs import Job
 from ..outline import Outline
 from ..tally import IDLE, NO_WORK, Breakdown, breakdown_of, together
 from .assignment import Spell, assign
-from .exclusive import exclusive, served
+from .exclusive import served
 
 _COUNTED: Final[tuple[Key, ...]] = tuple(
     (semconv.WAITING, category)
@@ -117,18 +117,9 @@ def _slot(outline: Outline, number: int, busy: list[Spell], idle: list[Spell]) -
     for spell in idle:
         key = spell.state, spell.category
         amounts[key] = amounts.get(key, 0) + spell.end_ns - spell.start_ns
-    worked = (_did(outline, spell) for spell in busy)
+    worked = (served(outline, spell.job) for spell in busy if spell.job is not None)
     spells = tuple(sorted((*busy, *idle), key=attrgetter("start_ns")))
     return Slot(number, spells, together((*worked, breakdown_of(amounts))))
-
-
-def _did(outline: Outline, spell: Spell) -> Breakdown:
-    job, window = spell.job, (spell.start_ns, spell.end_ns)
-    if job is None:
-        return breakdown_of({})
-    if window == job.busy:
-        return served(outline, job)
-    return exclusive(outline, job.top, window, outline.not_of(job))
 
 
 def _idle(
