@@ -248,6 +248,62 @@ def test_calls_outside_of_agents_can_be_made_in_parallel() -> None:
     assert band.high_ns >= 100
 
 
+def test_calls_that_are_made_in_parallel_already_save_nothing_more() -> None:
+    run = _one_node(
+        ("chat m", 0, 40, "llm", {}),
+        ("chat m", 1, 41, "llm", {}),
+        ("chat m", 2, 30, "llm", {}),
+    )
+    assert expected_ns(run, "llm_parallel") == 100
+    # One after the other are the two at once, and the third.
+    run = _one_node(
+        ("chat m", 0, 40, "llm", {}),
+        ("chat m", 1, 41, "llm", {}),
+        ("chat m", 41, 60, "llm", {}),
+    )
+    assert expected_ns(run, "llm_parallel") == 100 - 19
+
+
+def test_git_commands_that_run_at_once_are_no_batch() -> None:
+    """Batching saves no more than git without any time."""
+    run = _one_node(
+        ("git status", 0, 10, "git", {}),
+        ("git diff", 0, 10, "git", {}),
+        ("git log", 1, 9, "git", {}),
+        ("git add", 10, 15, "git", {}),
+    )
+    assert expected_ns(run, "git_batched") == 100 - 5
+    run = _one_node(
+        ("chat m", 0, 20, "llm", {}),
+        ("git status", 0, 10, "git", {}),
+        ("git diff", 10, 20, "git", {}),
+    )
+    assert expected_ns(run, "git_batched") == expected_ns(run, "git_free") == 100 - 10
+
+
+def test_a_call_out_of_a_cache_saves_nothing_while_another_goes_on_beside_it() -> None:
+    same, other = {"llm__prompt__hash": "x"}, {"llm__prompt__hash": "y"}
+    run = _one_node(
+        ("chat m", 0, 20, "llm", same),
+        ("chat m", 20, 60, "llm", same),
+        ("chat m", 20, 50, "llm", other),
+    )
+    assert expected_ns(run, "prompts_cached") == 100 - 10
+
+
+def test_a_call_out_of_a_cache_saves_what_was_called_inside_of_it() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None, concurrency__limit=1)
+    step = spans.add("superstep", 0, 100, root)
+    task = spans.add("task w", 0, 100, step, task__id="a", task__depends_on=())
+    node = spans.add("node w", 0, 100, task, "working", "compute")
+    for start in (0, 30):
+        call = spans.add("chat m", start, start + 30, node, "working", "llm", llm__prompt__hash="x")
+        spans.add("chat m", start + 5, start + 25, call, "working", "llm")
+        spans.add("wait rate_limit", start + 25, start + 30, call, "waiting", "rate_limit")
+    assert expected_ns(spans.run(), "prompts_cached") == 100 - 30
+
+
 def test_an_overlapped_director_costs_nothing_between_turns() -> None:
     """Turn 1 takes 600, of which 570 with its straggler alone; the look takes 20."""
     run = made(SEED, director=Control(llm=20), strategist=Control(llm=7))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from .. import semconv
 from ..model import Span
 from ..semconv import Attr
 from .clip import Ran
+from .intervals import Interval
 from .jobs import Job
 from .outline import Outline
 
@@ -34,73 +36,94 @@ class JobCalls:
     """What a job called.
 
     Attributes:
-        llm: its LLM calls.
+        calls: its LLM calls, each with those inside of it.
         git: its git commands, with what git did inside of them.
         chains: the durations of LLM calls: those of one agent together, others alone; without calls
-            inside of calls.
-        batches: the durations of git commands, those that follow on each other together.
+            inside of calls. Calls that ran at once count as one.
+        batches: the durations of git commands, those that follow on each other together. Commands
+            that ran at once count as one.
     """
 
-    llm: tuple[Ran, ...]
+    calls: tuple[tuple[Ran, ...], ...]
     git: tuple[Ran, ...]
     chains: tuple[tuple[int, ...], ...]
     batches: tuple[tuple[int, ...], ...]
+
+    @property
+    def llm(self) -> tuple[Ran, ...]:
+        """All LLM calls."""
+        return tuple(chain.from_iterable(self.calls))
 
 
 def calls_of(outline: Outline, job: Job) -> JobCalls:
     """Return the calls below a job."""
     walk = _Walk()
-    walk.stack.append((outline.inside(job), None, False, False))
+    walk.stack.append((outline.inside(job), 0, None, False))
     while walk.stack:
         walk.visit(*walk.stack.pop())
-    chains = tuple([tuple(chain) for chain in walk.chains if chain])
-    return JobCalls(tuple(walk.llm), tuple(walk.git), chains, tuple(walk.batches))
+    calls = tuple([tuple(call) for call in walk.calls])
+    return JobCalls(calls, tuple(walk.git), _one_by_one(walk.chained), _one_by_one(walk.batched))
+
+
+_Numbered = tuple[Interval, int]
+"""When a call ran, and the number of the chain or batch that it belongs to."""
+
+
+def _one_by_one(found: Iterable[_Numbered]) -> tuple[tuple[int, ...], ...]:
+    """Return how long calls took, by their number; those that overlap are one call of the first.
+
+    chain 1  ├──────┤        ├──┤
+    chain 2     ├──────┤  ├┤         →  chain 1: (11, 4), chain 2: (2,)
+    """
+    ordered = sorted(found)
+    durations: dict[int, list[int]] = {}
+    n = 0
+    while n < len(ordered):
+        (start, end), number = ordered[n]
+        n += 1
+        while n < len(ordered) and ordered[n][0][0] < end:
+            end = max(end, ordered[n][0][1])
+            n += 1
+        durations.setdefault(number, []).append(end - start)
+    return tuple(map(tuple, durations.values()))
 
 
 class _Walk:
     """Gathers the calls below a job."""
 
     def __init__(self) -> None:
-        # Children of one span, and what they are in: an agent with the chain of its calls, an LLM
-        # call, a git command.
-        self.stack: list[tuple[Sequence[Ran], list[int] | None, bool, bool]] = []
-        self.llm: list[Ran] = []
+        # Children of one span, and what they are in: the chain of calls that is an agent's, or 0;
+        # the outermost LLM call; whether a git command.
+        self.stack: list[tuple[Sequence[Ran], int, list[Ran] | None, bool]] = []
+        self.calls: list[list[Ran]] = []
         self.git: list[Ran] = []
-        self.chains: list[list[int]] = []
-        self.batches: list[tuple[int, ...]] = []
+        self.chained: list[_Numbered] = []
+        self.batched: list[_Numbered] = []
+        self._numbers = count(1)
 
     def visit(
-        self, children: Sequence[Ran], chain: list[int] | None, is_in_llm: bool, is_in_git: bool
+        self, children: Sequence[Ran], agent: int, call: list[Ran] | None, is_in_git: bool
     ) -> None:
         """Look at the children of one span."""
-        batch: list[int] = []
+        batch = next(self._numbers)
         for child in children:
             span = child.span
             category = span.category
-            inner, within_llm, within_git = chain, is_in_llm, is_in_git
+            inner, within_call, within_git = agent, call, is_in_git
             if category == semconv.GIT:
                 self.git.append(child)
                 within_git = True
                 if not is_in_git:
-                    batch.append(child.took_ns)
-            elif batch:
-                self.batches.append(tuple(batch))
-                batch = []
+                    self.batched.append((child.interval, batch))
+            else:
+                batch = next(self._numbers)
             if category == semconv.LLM and is_call(span):
-                self.llm.append(child)
-                within_llm = True
-                if not is_in_llm:
-                    self._put(child, chain)
-            elif child.inside and not is_in_llm and span.operation == semconv.INVOKE_AGENT:
-                inner = []
-                self.chains.append(inner)
+                if within_call is None:
+                    within_call = []
+                    self.calls.append(within_call)
+                    self.chained.append((child.interval, agent or next(self._numbers)))
+                within_call.append(child)
+            elif child.inside and call is None and span.operation == semconv.INVOKE_AGENT:
+                inner = next(self._numbers)
             if child.inside:
-                self.stack.append((child.inside, inner, within_llm, within_git))
-        if batch:
-            self.batches.append(tuple(batch))
-
-    def _put(self, call: Ran, chain: list[int] | None) -> None:
-        if chain is None:
-            self.chains.append([call.took_ns])
-        else:
-            chain.append(call.took_ns)
+                self.stack.append((child.inside, inner, within_call, within_git))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -11,6 +11,8 @@ from typing import Final
 from ... import semconv
 from ...semconv import Attr
 from ..advice.prompts import equal_prompts
+from ..clip import Ran
+from ..intervals import Interval, length, without
 from ..jobs import Job, Superstep, by_start, outermost
 from ..outline import Outline
 from ..per_cent import per_cent
@@ -19,6 +21,8 @@ from .continuous import dispatched
 from .paper import MARGIN, SERVICE_SPREAD, Band, Estimate, Paper, Times, unknown
 
 _PARALLEL_CALLS: Final = 2
+_LLM: Final = (semconv.LLM, semconv.RATE_LIMIT, semconv.RETRY_BACKOFF, semconv.POOL)
+"""What LLM calls do and wait for."""
 
 EXPLANATION: Final = (
     "Measured service times, placed again on the slots: the order in which jobs are ready is what"
@@ -90,7 +94,9 @@ def _llm(model: Paper) -> list[Estimate]:
     faster = model.estimate(
         name,
         title,
-        _less(model, lambda j: phases.service(j).ns(semconv.LLM, state=semconv.WORKING) // 2),
+        _less(
+            model, lambda j: phases.service(j).ns(semconv.LLM, state=semconv.WORKING) // 2, *_LLM
+        ),
         slots,
         ("every LLM call takes half as long, the Director's too", "back-off stays what it was"),
     )
@@ -109,7 +115,7 @@ def _llm_parallel(model: Paper) -> Estimate:
     expected = model.estimate(
         "llm_parallel",
         f"{_PARALLEL_CALLS} LLM calls of a node in parallel",
-        _less(model, lambda j: saved(j, all_independent=False)),
+        _less(model, lambda j: saved(j, all_independent=False), *_LLM),
         slots,
         (
             "expected: the calls of one agent wait for each other, those of different agents and"
@@ -117,7 +123,7 @@ def _llm_parallel(model: Paper) -> Estimate:
             "low: no call waits for another; high: every call waits for the one before it",
         ),
     )
-    best = _less(model, lambda j: saved(j, all_independent=True))
+    best = _less(model, lambda j: saved(j, all_independent=True), *_LLM)
     return _widened(model, expected, best, model.measured)
 
 
@@ -132,7 +138,7 @@ def _git(model: Paper) -> list[Estimate]:
     free = model.estimate(
         "git_free",
         "git takes no time",
-        _less(model, lambda j: phases.service(j).ns(semconv.GIT)),
+        _less(model, lambda j: phases.service(j).ns(semconv.GIT), semconv.GIT),
         slots,
         ("an upper bound for every way of making git faster",),
     )
@@ -147,14 +153,17 @@ def _git(model: Paper) -> list[Estimate]:
     batched = model.estimate(
         "git_batched",
         "git commands batched",
-        _less(model, saved),
+        _less(model, saved, semconv.GIT),
         slots,
         (
             "git commands that follow on each other become one that takes as long as the longest",
             "low: all git commands of a node become one; high: batching gains nothing",
         ),
     )
-    return [free, _widened(model, batched, _less(model, saved_at_best), model.measured)]
+    return [
+        free,
+        _widened(model, batched, _less(model, saved_at_best, semconv.GIT), model.measured),
+    ]
 
 
 def _prompts_cached(model: Paper) -> Estimate:
@@ -174,10 +183,11 @@ def _prompts_cached(model: Paper) -> Estimate:
 
     def less(cached: Set[str]) -> Times:
         def saved(job: Job) -> int:
-            calls = model.phases.called(job).llm
-            return sum([c.took_ns for c in calls if c.span.span_id in cached])
+            calls = model.phases.called(job).calls
+            left = (stretch for call in calls for stretch in _left_of(call, cached))
+            return length(call[0].interval for call in calls) - length(left)
 
-        return _less(model, saved)
+        return _less(model, saved, *_LLM)
 
     expected = model.estimate(
         name,
@@ -190,6 +200,12 @@ def _prompts_cached(model: Paper) -> Estimate:
         ),
     )
     return _widened(model, expected, less(at_best))
+
+
+def _left_of(call: Sequence[Ran], cached: Set[str]) -> list[Interval]:
+    """Return when a call goes on if some calls, it or those inside of it, take no time."""
+    gone = [c.interval for c in call if c.span.span_id in cached]
+    return without(call[0].interval, gone) if gone else [call[0].interval]
 
 
 def _director_overlapped(model: Paper) -> Estimate:
@@ -238,9 +254,13 @@ def _head(outline: Outline) -> str:
     return outline.supersteps[0].jobs[0].name if outline.supersteps[0].jobs else ""
 
 
-def _less(model: Paper, saved: Callable[[Job], int]) -> Times:
-    measured = model.measured
-    return {span_id: max(0, measured[span_id] - saved(job)) for span_id, job in model.jobs.items()}
+def _less(model: Paper, saved: Callable[[Job], int], *categories: str) -> Times:
+    """Return what jobs take if they save something: of these categories, no more than there was."""
+    return {
+        span_id: model.measured[span_id]
+        - min(saved(job), model.phases.service(job).ns(*categories))
+        for span_id, job in model.jobs.items()
+    }
 
 
 def _widened(model: Paper, estimate: Estimate, *services: Times) -> Estimate:
