@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from otel_orchestrator.analysis.accounting.views import account
 from otel_orchestrator.analysis.outline import outline_of
 from otel_orchestrator.analysis.study import study
+from otel_orchestrator.analysis.summary import summarize
 from otel_orchestrator.analysis.tree import forest_of
 from otel_orchestrator.model import Run
 from otel_orchestrator.reports import html as html_report
@@ -20,7 +22,7 @@ from otel_orchestrator.reports.html.data import document
 from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
-from .generated import Spans
+from .generated import Spans, trees
 from .runs import RUN_ID, Writer
 
 
@@ -44,6 +46,24 @@ def test_a_run_that_is_an_agent_is_not_the_graph_that_a_tool_of_it_runs() -> Non
     assert account(outline_of(spans.run())).outline.wall == (5, 90)
     spans.add("invoke_workflow of another trace", 60, 70, None)
     assert account(outline_of(spans.run())).outline.wall == (60, 70)
+
+
+def test_what_a_thread_does_after_the_run_is_no_share_of_it() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None)
+    node = spans.add("node n", 0, 100, root, "working", "compute")
+    spans.add("execute_tool upload", 200, 300, node, "working", "tool")
+    assert reported(spans.run())
+    shares = {r.category: r.share for r in summarize(spans.run()).categories}
+    assert shares == {"compute": 1.0, "tool": 0.0}
+    spans.add("execute_tool edit", 10, 30, node, "working", "tool")
+    assert {r.category: r.share for r in summarize(spans.run()).categories}["tool"] == 0.2
+
+
+@settings(max_examples=60)
+@given(trees())
+def test_no_share_is_less_than_nothing_or_more_than_everything(run: Run) -> None:
+    assert all(0 <= r.share <= 1 for r in summarize(run).categories)
 
 
 @pytest.mark.parametrize("inside", [True, False])

@@ -200,13 +200,15 @@ def _own(run: Run, forest: Forest, span: Span) -> list[Interval]:
 
 
 def _covered(parts: list[Interval], wall: Interval) -> int:
-    """Return how much of the wall is covered; a wait for a person is no part of it."""
+    """Return how much of the wall is covered; a wait for a person is no part of it, nor is what a
+    thread did after the run."""
     covered = 0
     at_ns, latest = wall
     for start, end in sorted(parts):
+        start_ns = start if start > at_ns else at_ns
         end_ns = end if end < latest else latest
-        if end_ns > at_ns:
-            covered += end_ns - (start if start > at_ns else at_ns)
+        if end_ns > start_ns:
+            covered += end_ns - start_ns
             at_ns = end_ns
     return covered
 
