@@ -24,6 +24,7 @@ def run_of(
     *,
     llm: Sequence[float] = (100, 100),
     git: Sequence[float] = (20,),
+    traces_git: bool = False,
     compute: float = 10,
     lock: float = 0,
     start_ns: int = START_NS,
@@ -38,6 +39,7 @@ def run_of(
     Args:
         number: makes its ids different from those of other runs.
         llm, git: as many calls, and how long each takes.
+        traces_git: whether git itself says what it did inside of each command.
         compute, lock: what the node does itself, and waits for a lock.
         start_ns: when it starts.
         host, label: of its resource.
@@ -59,7 +61,10 @@ def run_of(
     for ms in llm:
         made.add("chat m", at, after(ms), node, "working", "llm")
     for ms in git:
-        made.add("git commit", at, after(ms), node, "working", "git")
+        command = made.add("git commit", at, after(ms), node, "working", "git")
+        if traces_git:
+            made.add("git hook pre-commit", command.start_ns, at, command, "working", "git",
+                     git__part="hook")  # fmt: skip
     for name in names:
         made.add(name, at, after(1), node, "working", "tool")
     if lock:

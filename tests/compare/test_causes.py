@@ -50,6 +50,14 @@ def test_a_new_category_is_a_reason_and_so_is_one_that_is_gone(compute: float, a
     assert len(back) == 1 + len(also)
 
 
+def test_what_git_did_inside_of_a_command_is_no_command() -> None:
+    """Only one side's git says what it did: its commands are as many, and slower."""
+    traced = [{**said, "traces_git": True} for said in runs([800], 1_000)]
+    found = compared(*in_turns(runs([500], 1_000), traced))
+    assert kinds(causes_of(found)) == [("slower", "git", True, True)]
+    assert because(causes_of(found)[0]).startswith("Slower git commands: 1 → 1 commands, each ")
+
+
 @pytest.mark.parametrize("compute", [1_000, 1_200], ids=["alone", "beside slower nodes"])
 def test_the_framework_is_a_reason_though_it_has_no_spans(compute: float) -> None:
     base, candidate = in_turns(runs([], 1_000), runs([], compute))

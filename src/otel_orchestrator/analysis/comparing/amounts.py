@@ -215,8 +215,10 @@ def _waited(ran: Ran) -> int:
 
 
 def _counts(span: Span, key: Key) -> bool:
-    """Whether a span counts for its category: no container, and no attempt of an LLM call."""
+    """Whether a span counts for its category: no container, no attempt of an LLM call, and nothing
+    that a git command did inside."""
     state, category = span.state, span.category
     if state == semconv.CONTAINER or not (state or category):
         return False
-    return not (category == semconv.HTTP and key[1] == semconv.LLM)
+    is_attempt = category == semconv.HTTP and key[1] == semconv.LLM
+    return not is_attempt and not semconv.is_git_part(span.attributes)
