@@ -60,7 +60,7 @@ def test_a_digest_holds_what_the_run_did() -> None:
 
 
 @given(trees())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_digest_agrees_with_the_report(run: Run) -> None:
     """The report has nanoseconds; a digest, every instant cut to its microsecond."""
     spans = tuple(

@@ -91,7 +91,7 @@ names = st.sampled_from(["a", "b", "m/a", "m / b", " a"])
 
 
 @given(st.sets(st.lists(names, min_size=1, max_size=4).map(tuple), min_size=1, max_size=8))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_whatever_a_row_is_called_can_be_judged(paths: set[Path]) -> None:
     """But for paths that only differ in where a name with a slash ends."""
     digests = with_paths(sorted(paths))

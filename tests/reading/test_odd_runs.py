@@ -60,7 +60,7 @@ def test_what_a_thread_does_after_the_run_is_no_share_of_it() -> None:
     assert {r.category: r.share for r in summarize(spans.run()).categories}["tool"] == 0.2
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(trees())
 def test_no_share_is_less_than_nothing_or_more_than_everything(run: Run) -> None:
     assert all(0 <= r.share <= 1 for r in summarize(run).categories)

@@ -157,7 +157,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(document=st.dictionaries(st.sampled_from(["resourceSpans", "resourceMetrics"]), JSON))
 def test_no_document_makes_the_decoder_fail(document: dict[str, Any]) -> None:
     list(spans_of(document))
