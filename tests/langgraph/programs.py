@@ -129,11 +129,22 @@ def left_out(program: Callable[[], Any]) -> Any:
         metrics._provider = measures
 
 
+def events() -> Any:
+    """LangGraph streams a node's own items only where somebody listens to them."""
+
+    async def read() -> Any:
+        told = orchestrator(is_async=False).astream_events({"out": []}, version="v2")
+        return [e["event"] async for e in told][-1]
+
+    return asyncio.run(read())
+
+
 PROGRAMS: dict[str, Callable[[], Any]] = {
     "invoke": lambda: invoke(orchestrator(is_async=False), {"out": []}),
     "stream": lambda: stream(orchestrator(is_async=False), {"out": []}),
     "ainvoke": lambda: ainvoke(orchestrator(is_async=True), {"out": []}),
     "astream": lambda: astream(orchestrator(is_async=True), {"out": []}),
+    "events": events,
     "fails": lambda: invoke(fails_at_last(), {"out": []}),
     "fails async": lambda: ainvoke(fails_at_last(), {"out": []}),
     "interrupt": lambda: asks_first(invoke),
@@ -156,5 +167,6 @@ if HAS_ERROR_HANDLERS:
 
 # These open spans of the user's own.
 OWN_SPANS: Final = frozenset(
-    {"invoke", "stream", "ainvoke", "astream", "left", "left async", "left out", "left out async"}
+    {"invoke", "stream", "ainvoke", "astream", "events"}
+    | {"left", "left async", "left out", "left out async"}
 )

@@ -15,7 +15,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import RetryPolicy
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_orchestrator.instrumentors.langgraph.nodes import InContext, StandIn
+from otel_orchestrator.instrumentors.langgraph.running import InContext, StandIn
 from otel_orchestrator.lifecycle import spans as lifecycle
 from otel_orchestrator.queue.gauges import QueueChange
 from otel_orchestrator.queue.tasks import subscribe

@@ -35,9 +35,9 @@ from ...lifecycle import outcomes, spans
 from ...lifecycle.collecting import is_collecting
 from ...semconv import INTERRUPTED
 from .._patching import Seam
-from .nodes import InContext, stand_in
 from .reader import followed, starting_reader
 from .recorder import Circumstances, GraphRun, Settings, start_run
+from .running import InContext, stand_in
 from .shape import shape_of
 
 _OURS: Final = "_otel_orchestrator_run"

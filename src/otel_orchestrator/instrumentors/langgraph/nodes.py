@@ -1,26 +1,18 @@
-"""One LangGraph task: its records, its node attempts, and the stand-in that times them.
-
-Only `InContext` attaches a context, and it does so in the very thread or asyncio task that runs
-the node.
-"""
+"""One LangGraph task: what happened to it, and the spans that tell of its node's attempts."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final
 
-from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from ... import semconv
-from ..._guard import guarded
 from ...lifecycle import spans, waits
-from ...lifecycle.attaching import enter
 from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...redaction import Clean
@@ -88,6 +80,7 @@ class TaskRecord:
         "container",
         "ended_ns",
         "error",
+        "has_slot",
         "is_pushed",
         "name",
         "node",
@@ -125,6 +118,7 @@ class TaskRecord:
         self.app_id = app_id
         self.plan = plan
         self.is_pushed = False
+        self.has_slot = False
         self.was_restored = bool(task.writes)
         self.attempts = 0
         self.node: Operation | None = None
@@ -142,20 +136,27 @@ class TaskRecord:
         """What others call it: the application's id of the task, else the node's name."""
         return self.app_id or self.name
 
-    def begin_attempt(self) -> Operation | None:
-        """Start the next node span; None if the node is to have none of its own."""
+    def begin_attempt(self, handed_ns: int | None = None) -> Operation | None:
+        """Start the next node span; None if the node is to have none of its own.
+
+        Args:
+            handed_ns: when the attempt was handed to a pool of threads, which begins it now.
+        """
         self.attempts += 1
         start_ns = spans.now_ns()
         self.started_ns = self.started_ns or start_ns
         if not self._is_shown:
             return None
         if self.attempts > 1:
-            self._give_up(start_ns)
+            self._give_up(handed_ns or start_ns)
+            if handed_ns is not None:
+                self._waited(semconv.QUEUE, handed_ns, start_ns, SLOT)
         else:
             self._waited_to_start(start_ns)
         self.error, self.ended_ns = None, 0
         if self.app_id is not None and (board := self.run.board()) is not None:
             board.started(self.app_id, start_ns)
+        self.has_slot = True
         self.run.activity.begins()
         self.node = self._start_node(start_ns=start_ns)
         return self.node
@@ -201,9 +202,15 @@ class TaskRecord:
 
     def _left(self, error: BaseException | None, end_ns: int) -> None:
         self.error, self.ended_ns = error, end_ns
-        self.run.activity.ends()
+        self.leave_slot()
         if self.app_id is not None and (board := self.run.board()) is not None:
             board.ended(self.app_id, ok=error is None, at_ns=end_ns)
+
+    def leave_slot(self) -> None:
+        """Note that the node takes no slot any more."""
+        if self.has_slot:
+            self.has_slot = False
+            self.run.activity.ends()
 
     def settle(self) -> None:
         """Tell, at the barrier, what LangGraph has written down of a node that did not return."""
@@ -290,106 +297,3 @@ class TaskRecord:
             metric=Metric.NODE_DURATION,
             measured={Attr.NODE_NAME: self.name, **self.run.measured},
         )
-
-
-class InContext:
-    """Runs one attempt of a node in a context: attach and restore."""
-
-    __slots__ = ("_context", "_previous")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._previous: Context | None = None
-
-    def __enter__(self) -> None:
-        self._previous = enter(self._context)
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        try:
-            # Whatever the node left attached, its caller finds what it had; only a generator that
-            # was dropped may be closed elsewhere, in a context that is not ours to change.
-            if self._previous is not None and not (
-                exc_type is GeneratorExit and otel_context.get_current() is not self._context
-            ):
-                otel_context.attach(self._previous)
-        except Exception:
-            with guarded("detaching a context"):
-                raise
-
-
-class Attempt(InContext):
-    """Runs one attempt of a node inside its span: start and attach, restore and end."""
-
-    __slots__ = ("_node", "_record")
-
-    def __init__(self, record: TaskRecord, context: Context) -> None:
-        super().__init__(context)
-        self._record = record
-        self._node: Operation | None = None
-
-    def __enter__(self) -> None:
-        with guarded("starting a node span"):
-            self._node = self._record.begin_attempt()
-            if self._node is not None:
-                self._context = self._node.context
-            super().__enter__()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        with guarded("ending a node span"):
-            super().__exit__(exc_type, exc, tb)
-            self._record.end_attempt(self._node, exc)
-
-
-class StandIn:
-    """Stands in for `PregelExecutableTask.proc`: the same runnable, with something around a call.
-
-    The task is a frozen dataclass. LangGraph calls nothing of `proc` but invoke, ainvoke, stream
-    and astream, in the thread or asyncio task that runs the node.
-    """
-
-    def __init__(self, proc: Any, around: Callable[[], InContext]) -> None:
-        self._proc = proc
-        self._around = around
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("_proc", "_around"):  # `copy` asks one that is not made yet
-            raise AttributeError(name)
-        return getattr(self._proc, name)
-
-    def invoke(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the node in the calling thread."""
-        with self._around():
-            return self._proc.invoke(*args, **kwargs)
-
-    async def ainvoke(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the node in the calling asyncio task."""
-        with self._around():
-            return await self._proc.ainvoke(*args, **kwargs)
-
-    # LangGraph drains these two without running anything in between, so holding the context over
-    # the `yield` shows it to nobody.
-    def stream(self, *args: Any, **kwargs: Any) -> Iterable[Any]:
-        """Run the node in the calling thread, item by item."""
-        with self._around():
-            yield from self._proc.stream(*args, **kwargs)
-
-    async def astream(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the node in the calling asyncio task, item by item."""
-        with self._around():
-            async for item in self._proc.astream(*args, **kwargs):
-                yield item
-
-
-def stand_in(task: Any, around: Callable[[], InContext]) -> None:
-    """Put something around each call of a task's node."""
-    object.__setattr__(task, "proc", StandIn(task.proc, around))

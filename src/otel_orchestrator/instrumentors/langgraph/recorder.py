@@ -7,7 +7,7 @@ One `GraphRun` belongs to one LangGraph `PregelLoop`. The choke points call it i
       ticking(...)                       a superstep is about to be planned
       ticked(...)                        it is planned: its tasks are ready
         pushed(...), handled(...)        tasks born inside the superstep
-        nodes.Attempt                    a node runs, in its own thread or asyncio task
+        running.Attempt                  a node runs, in its own thread or asyncio task
       barrier()                          all nodes have ended
       applied(...)                       their writes are applied
     leaving()                            the loop is about to be left

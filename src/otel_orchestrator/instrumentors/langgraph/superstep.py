@@ -16,8 +16,9 @@ from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...redaction import Clean
 from ...semconv import Attr, Metric
-from .nodes import READER, Attempt, RunFacts, TaskRecord, stand_in
+from .nodes import READER, RunFacts, TaskRecord
 from .reader import Hold, outside
+from .running import Attempt, stand_in
 
 # Why 4 and 2 microseconds: Jaeger's critical path follows the child that ends last, and stores
 # whole microseconds. See docs/architecture.md, "Jaeger's critical path".
