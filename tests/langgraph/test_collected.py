@@ -7,6 +7,7 @@ import operator
 import time
 from typing import Annotated, Any, TypedDict
 
+import pytest
 from langgraph.graph import END, START, StateGraph
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -35,7 +36,7 @@ def beside() -> Any:
 
 
 def test_a_stream_amid_a_superstep_is_abandoned_with_all_that_was_open(
-    traced: InMemorySpanExporter,
+    traced: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     gc.disable()  # until it is wanted
     try:
@@ -49,11 +50,13 @@ def test_a_stream_amid_a_superstep_is_abandoned_with_all_that_was_open(
         gc.enable()
     with otel.run("next"):
         pass
-    outcomes = {
-        s.name: attributes_of(s)["orchestrator.outcome"] for s in traced.get_finished_spans()
-    }
+    by_name = {s.name: s for s in traced.get_finished_spans()}
+    outcomes = {name: attributes_of(s)["orchestrator.outcome"] for name, s in by_name.items()}
     assert outcomes["node a"] == "ok"
     assert outcomes["superstep"] == outcomes["invoke_workflow LangGraph"] == "abandoned"
+    ends = [by_name[n].end_time or 0 for n in ("superstep", "loop", "invoke_workflow LangGraph")]
+    assert ends == sorted(ends), "what is inside ends first"
+    assert caplog.messages == []
 
 
 def test_instrumenting_again_with_the_same_options_disturbs_no_run(

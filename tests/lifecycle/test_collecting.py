@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
+from otel_orchestrator.lifecycle import spans
 
 from ..sdk.programs import python
 from ..trees import attributes_of
@@ -71,6 +72,26 @@ def test_a_span_that_a_collected_generator_makes_ends_as_well(
         pass
     names = sorted(span.name for span in exported.get_finished_spans())
     assert names == ["node around", "node next", "node tidied", "node tidying"]
+
+
+def test_one_late_end_is_not_begun_amid_another(exported: InMemorySpanExporter) -> None:
+    outer, inner = (spans.start(name, state="container") for name in ("outer", "inner"))
+    order: list[str] = []
+
+    def end_inner() -> None:
+        spans.start("told of it", state="container").end()
+        order.append("inner")
+        inner.end()
+
+    def end_outer() -> None:
+        order.append("outer")
+        outer.end()
+
+    spans.end_late(end_inner)
+    spans.end_late(end_outer)
+    with otel.node("next"):
+        pass
+    assert order == ["inner", "outer"]
 
 
 # The collector comes up after so many allocations, whatever they are for: sooner or later while

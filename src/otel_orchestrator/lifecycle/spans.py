@@ -104,6 +104,10 @@ _to_restore: Final[dict[int, list[Callable[[], None]]]] = {}
 """What the collector made a thread leave, by the thread: a context is restored in its own only."""
 
 
+_ending_late: Final[set[int]] = set()
+"""Threads at it: what they end starts and ends spans, and an end in progress must not be met."""
+
+
 def end_late(end: Callable[[], None]) -> None:
     """Call `end` when the program's next span starts or ends: for what the collector does.
 
@@ -114,18 +118,23 @@ def end_late(end: Callable[[], None]) -> None:
 
 def end_late_ones() -> None:
     """End the spans whose end was noticed inside of a finalizer."""
-    if is_collecting():
-        return  # each would put itself off again
-    for restore_it in reversed(_to_restore.pop(get_ident(), ())):
+    this_thread = get_ident()
+    if is_collecting() or this_thread in _ending_late:
+        return  # each would put itself off again, or be ended before what it follows
+    for restore_it in reversed(_to_restore.pop(this_thread, ())):
         with guarded("detaching a context"):
             restore_it()
-    while _late:
-        try:
-            end = _late.popleft()
-        except IndexError:  # another thread was faster
-            return
-        with guarded("ending a span"):
-            end()
+    _ending_late.add(this_thread)
+    try:
+        while _late:
+            try:
+                end = _late.popleft()
+            except IndexError:  # another thread was faster
+                return
+            with guarded("ending a span"):
+                end()
+    finally:
+        _ending_late.discard(this_thread)
 
 
 def make_late_spans() -> None:
@@ -144,6 +153,7 @@ def _start_in_child() -> None:
     global _forks  # noqa: PLW0603 - what the parent has open or late, the parent ends
     _forks += 1
     _late.clear()
+    _ending_late.clear()
     _to_restore.clear()
 
 
