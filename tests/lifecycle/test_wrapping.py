@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -200,17 +202,39 @@ def test_a_call_that_is_not_to_be_traced_runs_untraced(
     assert {s.name for s in exported.get_finished_spans()} == {"inner"}
 
 
-def test_wrapping_keeps_what_a_function_is() -> None:
-    import inspect
+async def _coroutine(self: Any) -> None: ...
 
-    async def coroutine() -> None: ...
-    def generator() -> Iterator[int]:
-        yield 1
 
-    async def async_generator() -> AsyncIterator[int]:
-        yield 1
+def _generator(self: Any) -> Iterator[int]:
+    yield 1
 
-    assert inspect.iscoroutinefunction(wrap(coroutine, begin))
-    assert inspect.isgeneratorfunction(wrap(generator, begin))
-    assert inspect.isasyncgenfunction(wrap(async_generator, begin))
-    assert wrap(coroutine, begin).__name__ == "coroutine"
+
+async def _async_generator(self: Any) -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("made", ["function", "partial", "object", "partial of an object"])
+@pytest.mark.parametrize(
+    ("call", "is_kind"),
+    [
+        (_coroutine, inspect.iscoroutinefunction),
+        (_generator, inspect.isgeneratorfunction),
+        (_async_generator, inspect.isasyncgenfunction),
+    ],
+)
+def test_wrapping_keeps_what_is_called(
+    call: Callable[..., Any], is_kind: Callable[[Any], bool], made: str
+) -> None:
+    function: Any = type("Called", (), {"__call__": call})() if "object" in made else call
+    if "partial" in made:
+        function = functools.partial(function)
+    wrapped = wrap(function, begin)
+    assert is_kind(wrapped)
+    assert made != "function" or wrapped.__name__ == call.__name__
+
+
+def test_a_class_with_an_async_call_is_no_coroutine_function() -> None:
+    class Called:
+        async def __call__(self) -> None: ...
+
+    assert isinstance(wrap(Called, begin)(), Called)

@@ -38,18 +38,19 @@ def wrap(
         observe: sees the result, or each item of a generator; what it raises is swallowed.
     """
     wrapper: Any
-    if inspect.isasyncgenfunction(function):
+    if _is(inspect.isasyncgenfunction, function):
         wrapper = _async_generator(function, begin, observe)
-    elif inspect.isgeneratorfunction(function):
+    elif _is(inspect.isgeneratorfunction, function):
         wrapper = _generator(function, begin, observe)
-    elif inspect.iscoroutinefunction(function):
+    elif _is(inspect.iscoroutinefunction, function):
+        called: Callable[P, Any] = function
 
         async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
             operation = begun(begin, args, kwargs)
             if operation is None:
-                return await function(*args, **kwargs)
+                return await called(*args, **kwargs)
             with operation:
-                result = await function(*args, **kwargs)
+                result = await called(*args, **kwargs)
                 _show(observe, operation, result)
                 return result
 
@@ -66,6 +67,15 @@ def wrap(
 
     traced: Callable[P, R] = functools.wraps(function)(wrapper)
     return traced
+
+
+def _is(kind: Callable[[Any], bool], function: Any) -> bool:
+    with guarded("looking at what is to be traced"):
+        while isinstance(function, functools.partial):
+            function = function.func
+        # An object is called by its class's `__call__`.
+        return kind(function) or kind(type(function).__call__)
+    return False
 
 
 def begun(
