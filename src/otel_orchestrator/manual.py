@@ -31,7 +31,7 @@ from .lifecycle import spans, waits, wrapping
 from .lifecycle.spans import Operation
 from .llm import chat, responses
 from .queue import tasks
-from .queue.fields import TaskFields, task_id_of
+from .queue.fields import TaskFields, as_id, task_id_of
 from .semconv import Attr, Metric
 
 P = ParamSpec("P")
@@ -171,7 +171,11 @@ def task(
     if write_timing and not isinstance(item, MutableMapping):
         raise TypeError("task(write_timing=True) needs the task's dict as its second argument")
     attributes: dict[str, Any] = {Attr.TASK_NAME: name}
-    task_id = item if isinstance(item, str) else task_id_of(item, fields or TaskFields())
+    task_id: str | None = None
+    with guarded("reading a task id"):
+        task_id = as_id(item)
+    if task_id is None:
+        task_id = task_id_of(item, fields or TaskFields())
     if task_id is not None:
         attributes[Attr.TASK_ID] = task_id
 

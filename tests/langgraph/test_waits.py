@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from typing import Any, TypedDict
 
@@ -13,7 +14,6 @@ from langgraph.types import RetryPolicy
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_orchestrator import _guard
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
 from otel_orchestrator.queue.gauges import QueueChange
 from otel_orchestrator.queue.tasks import subscribe
@@ -223,8 +223,10 @@ def test_a_reader_may_hold_a_superstep_before_its_tasks_start(
 
 
 def test_a_task_that_cannot_be_read_hides_nothing_else(
-    traced: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+    traced: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, "otel_orchestrator")
+
     class Detached:
         def __getattr__(self, name: str) -> Any:
             raise RuntimeError("not bound to a session")
@@ -232,10 +234,14 @@ def test_a_task_that_cannot_be_read_hides_nothing_else(
     class Held(TypedDict, total=False):
         tasks: list[Any]
 
-    monkeypatch.setattr(_guard, "strict", False)
     graph = StateGraph(Held)
     graph.add_node("one", lambda state: {})
     graph.add_edge(START, "one")
+    for _ in range(2):
+        invoke(graph.compile(), {"tasks": [Detached(), {"id": "other"}]})
+    said = [(r.levelname, r.getMessage()) for r in caplog.records]
+    assert said == [("DEBUG", "a Detached is not counted as a task: its id raises RuntimeError")]
+    traced.clear()
     invoke(graph.compile(), {"tasks": [Detached()]})
     assert tree(traced.get_finished_spans()) == (
         "invoke_workflow LangGraph\n  loop\n    superstep\n      node one"

@@ -7,6 +7,7 @@ import enum
 import threading
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -79,6 +80,11 @@ def test_unknown_dependencies_and_cycles_keep_waiting() -> None:
     assert now(board) == (0, 0, 3)
 
 
+class Which(enum.Enum):
+    FIRST = "first"
+    SECOND = "second"
+
+
 class Status(enum.Enum):
     PLANNED = "planned"
     DONE = "done"
@@ -101,6 +107,23 @@ def test_objects_enums_mappings_and_other_field_names_are_understood() -> None:
     assert now(board) == (1, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a", "b"), (1, 2), (UUID(int=1), UUID(int=2)), (Which.FIRST, Which.SECOND)],
+)
+def test_tasks_are_known_again_by_ids_of_any_kind(first: Any, second: Any) -> None:
+    todo = [{"id": first}, {"id": second, "depends_on": [first]}, {"id": 3, "depends_on": second}]
+    board = QueueBoard("r")
+    board.observe(todo)
+    assert now(board) == (1, 0, 2)
+    sent = task_id_of({"task": todo[0]}, TaskFields(), board.knows)
+    assert sent is not None
+    board.started(sent)
+    assert now(board) == (0, 1, 2)
+    board.ended(sent)
+    assert now(board) == (1, 0, 1)
+
+
 @pytest.mark.parametrize("nonsense", [None, 3, "text", [None, 3, {}], [{"id": None}], {"a": 1}])
 def test_nonsense_counts_nothing(nonsense: Any) -> None:
     board = QueueBoard("r")
@@ -120,6 +143,11 @@ def test_nonsense_counts_nothing(nonsense: Any) -> None:
         ({"id": {"deep": 1}}, None),
         (None, None),
         (object(), None),
+        ({"task": {"id": UUID(int=7)}}, str(UUID(int=7))),
+        ({"task_id": UUID(int=7)}, str(UUID(int=7))),
+        (UUID(int=7), str(UUID(int=7))),
+        ({"task": {"id": Which.FIRST}}, "first"),
+        ({"task": Which.FIRST}, "first"),
     ],
 )
 def test_the_task_id_is_found_in_a_send_argument(argument: Any, expected: str | None) -> None:

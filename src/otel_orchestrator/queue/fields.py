@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
+from uuid import UUID
 
-from .._guard import guarded
+from .._guard import guarded, logger
 
 DONE: Final = "done"
 FAILED: Final = "failed"
@@ -62,12 +66,20 @@ def read_tasks(tasks: Any, fields: TaskFields) -> dict[str, Seen]:
     items = tasks.values() if isinstance(tasks, Mapping) else tasks
     seen: dict[str, Seen] = {}
     for item in items if isinstance(items, Collection) and not isinstance(items, _TEXTS) else ():
-        task_id = _field(item, fields.id)
-        if task_id is not None:
-            needs = _ids(_field(item, fields.depends_on), fields)
-            status = _word(_field(item, fields.status))
-            seen[str(task_id)] = Seen(status, _meaning(status, fields), needs)
+        with suppress(_UnreadableError):
+            task_id = as_id(_field(item, fields.id))
+            if task_id is not None:
+                needs = _ids(_field(item, fields.depends_on), fields)
+                status = _word(_field(item, fields.status))
+                seen[task_id] = Seen(status, _meaning(status, fields), needs)
     return seen
+
+
+def as_id(value: Any) -> str | None:
+    """Return a task's id as text; None for what is no id."""
+    if isinstance(value, Enum):
+        value = value.value
+    return str(value) if isinstance(value, str | int | UUID) else None
 
 
 def task_id_of(
@@ -79,27 +91,40 @@ def task_id_of(
     the id. A text that is not called an id may as well be a prompt, so it is one only if it
     `is_known` as the id of a task.
     """
-    with guarded("reading a task id"):
-        if isinstance(argument, str):
-            return argument if is_known(argument) else None
+    with guarded("reading a task id"), suppress(_UnreadableError):
+        if (itself := as_id(argument)) is not None:
+            return itself if is_known(itself) else None
         for holder in fields.holders:
             held = _field(argument, holder)
             if isinstance(held, str) and not holder.endswith("id") and not is_known(held):
                 continue
-            if isinstance(held, str | int):
-                return str(held)
-            inner = None if held is None else _field(held, fields.id)
-            if isinstance(inner, str | int):
-                return str(inner)
-        own = _field(argument, fields.id)
-        return str(own) if isinstance(own, str | int) else None
+            if (found := _id_in(held, fields)) is not None:
+                return found
+        return as_id(_field(argument, fields.id))
     return None
 
 
+class _UnreadableError(Exception):
+    """A property of the program's own raises: that is how the program is, and no defect."""
+
+
 def _field(item: Any, name: str) -> Any:
-    if isinstance(item, Mapping):
-        return item.get(name)
-    return getattr(item, name, None)
+    try:
+        return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+    except Exception as error:
+        _say_unreadable(type(item).__name__, name, type(error).__name__)
+        raise _UnreadableError from None
+
+
+@lru_cache(maxsize=100)
+def _say_unreadable(kind: str, name: str, error: str) -> None:
+    logger.debug("a %s is not counted as a task: its %s raises %s", kind, name, error)
+
+
+def _id_in(value: Any, fields: TaskFields) -> str | None:
+    # Of the task that it is, where it is none itself.
+    itself = as_id(value)
+    return as_id(_field(value, fields.id)) if itself is None else itself
 
 
 def _word(status: Any) -> str:
@@ -118,9 +143,9 @@ def _meaning(status: str, fields: TaskFields) -> str:
 def _ids(needs: Any, fields: TaskFields) -> frozenset[str] | None:
     if needs is None:
         return None
-    if isinstance(needs, str) or not isinstance(needs, Iterable):
-        return frozenset({str(needs)})
+    if (only := _id_in(needs, fields)) is not None:
+        return frozenset({only})
     if not isinstance(needs, Collection):  # an iterator is the program's to read
         return None
-    ids = (n if isinstance(n, str | int) else _field(n, fields.id) for n in needs)
-    return frozenset(str(n) for n in ids)
+    ids = [_id_in(needed, fields) for needed in needs]
+    return None if None in ids else frozenset(i for i in ids if i is not None)
