@@ -140,7 +140,7 @@ _store: FileStore | None = None
 
 
 def key_of(graph: str, thread_id: str) -> str:
-    """Return what an interruption is kept by: graphs with different names may share thread ids."""
+    """Return what an interruption is kept by: graphs that are known apart may share thread ids."""
     return f"{graph}\0{thread_id}"
 
 

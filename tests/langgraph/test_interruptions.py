@@ -14,6 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import BaseModel
 
 from otel_orchestrator import interruptions
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
@@ -194,11 +195,36 @@ def test_a_new_input_gives_up_the_run_that_was_interrupted(
     assert [s.links for s in spans if s.name == "invoke_workflow asks"] == [(), (), ()]
 
 
-def test_graphs_with_names_of_their_own_may_share_the_names_of_threads(
-    traced: InMemorySpanExporter,
+def test_a_state_with_a_resume_is_a_new_input(traced: InMemorySpanExporter) -> None:
+    class Applicant(BaseModel):
+        resume: str
+        answer: str = ""
+
+    graph = StateGraph(Applicant)
+    graph.add_node("ask", lambda state: {"answer": interrupt("?")})
+    graph.add_edge(START, "ask")
+    asks = graph.compile(checkpointer=InMemorySaver(), name="asks")
+    config: Any = {"configurable": {"thread_id": "1"}}
+    for text in ("ten years of COBOL", "two years of Rust"):
+        invoke(asks, Applicant(resume=text), config)
+    spans = traced.get_finished_spans()
+    runs = [s for s in spans if s.name == "invoke_workflow asks"]
+    assert [(s.links, attributes_of(s).get(Attr.RESUMED)) for s in runs] == [((), None)] * 2
+    assert [s for s in spans if s.name == "wait human"] == []
+
+
+@pytest.mark.parametrize("are_named", [True, False])
+def test_graphs_that_are_known_apart_may_share_the_names_of_threads(
+    traced: InMemorySpanExporter, are_named: bool
 ) -> None:
-    graph = asking()
-    one, two = (graph.compile(checkpointer=InMemorySaver(), name=n) for n in ("one", "two"))
+    def compiled(name: str) -> Any:
+        graph = asking()
+        if not are_named:  # they have other nodes
+            graph.add_node(name, lambda state: {})
+            graph.add_edge("ask", name)
+        return graph.compile(checkpointer=InMemorySaver(), name=name if are_named else None)
+
+    one, two = map(compiled, ("one", "two"))
     config: Any = {"configurable": {"thread_id": "1"}}
     for asks in (one, two):
         invoke(asks, {"out": []}, config)

@@ -238,7 +238,7 @@ def _open(loop: Any) -> None:
         shape = shape_of(_graphs.get(id(loop.nodes)), settings.agents, settings.loop_head)
         is_resumed, interruption = _resumes(loop), None
         if thread_id is not None and loop.checkpointer and not loop.is_nested:
-            key = interruptions.key_of(shape.name, thread_id)
+            key = interruptions.key_of(shape.known_by, thread_id)
             if is_resumed:
                 interruption = interruptions.resume(key, spans.now_ns())
             else:
@@ -278,9 +278,12 @@ def _thread_of(loop: Any) -> str | None:
 
 def _resumes(loop: Any) -> bool:
     # `Command(resume=...)` answers an interrupt; no input at all goes on after one.
+    from langgraph.types import Command
+
     if loop.is_nested or not loop.checkpointer:
         return False
-    return loop.input is None or getattr(loop.input, "resume", None) is not None
+    given = loop.input
+    return given is None or (isinstance(given, Command) and given.resume is not None)
 
 
 def abandon_all() -> None:
@@ -307,7 +310,7 @@ def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> 
         if error is not None and outcomes.outcome_of(error) == INTERRUPTED and not loop.is_nested:
             thread_id = _thread_of(loop)
             if thread_id is not None:
-                key = interruptions.key_of(run.name, thread_id)
+                key = interruptions.key_of(run.known_by, thread_id)
                 _remember(key, run)
                 run.on_finish = functools.partial(_remember, key)
         # LangGraph raises this error only after it has left the loop.

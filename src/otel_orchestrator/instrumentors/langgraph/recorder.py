@@ -126,9 +126,9 @@ class GraphRun:
             tasks.open_board(self.run_id)
 
     @property
-    def name(self) -> str:
-        """The graph's name."""
-        return self._shape.name
+    def known_by(self) -> str:
+        """What tells the graph from others."""
+        return self._shape.known_by
 
     @property
     def operation(self) -> Operation:

@@ -26,11 +26,14 @@ class Shape:
         name: the graph's name, as given to `compile(name=...)`.
         is_agent: it is one agent, whose steps are an implementation detail.
         head: the node that opens each loop, if the graph's edges tell.
+        known_by: what tells it from others, in other processes, too: its name, or, if it was given
+            none, its nodes as well.
     """
 
     name: str
     is_agent: bool
     head: str | None
+    known_by: str
 
 
 _shapes: WeakKeyDictionary[Any, Shape] = WeakKeyDictionary()
@@ -47,18 +50,20 @@ def shape_of(
         loop_head: the user's choice of the node that opens each loop, or choices by graph name.
     """
     if graph is None:
-        return Shape(_DEFAULT_NAME, is_agent=False, head=None)
+        return Shape(_DEFAULT_NAME, is_agent=False, head=None, known_by=_DEFAULT_NAME)
     known = _shapes.get(graph)
     if known is None:
         name = str(graph.get_name() or _DEFAULT_NAME)
         is_agent = name in agents or any(map(_made_by_agent_factory, graph.nodes.values()))
+        known_by = name
         if name == _DEFAULT_NAME:
             name = _better_name(graph, is_agent=is_agent)
+            known_by = "\0".join([name, *sorted(map(str, graph.nodes))])
         named = loop_head.get(name) if isinstance(loop_head, Mapping) else loop_head
         # A head named for every graph does not concern graphs without such a node.
         head = named if named in graph.nodes else None
         head = head or cycle_entry(edges_of(getattr(graph, "builder", None)))
-        known = _shapes[graph] = Shape(name, is_agent, head)
+        known = _shapes[graph] = Shape(name, is_agent, head, known_by)
     return known
 
 
