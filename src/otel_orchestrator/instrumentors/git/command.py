@@ -17,6 +17,7 @@ SEVERAL: Final = "(several)"
 """A line for the shell with several git commands; the process is one."""
 
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+_VALUED_SHELL_OPTIONS: Final = frozenset({"--init-file", "--rcfile"})
 _VALUED_OPTIONS: Final = frozenset(
     """-C -c --git-dir --work-tree --namespace --config-env --attr-source
     --super-prefix""".split()
@@ -142,8 +143,25 @@ def read_command(
     if program in GIT_PROGRAMS:
         words = [os.fsdecode(a) for a in args[1:]]
         return _parse(words, _absolute(cwd), os.environ if env is None else env)
-    if program in _SHELLS and len(args) > 2 and os.fsdecode(args[1]) in ("-c", "-lc", "-ec"):
-        return _read_line(args[2], cwd, env)
+    line = _line_for_shell(args[1:]) if program in _SHELLS else None
+    return None if line is None else _read_line(line, cwd, env)
+
+
+def _line_for_shell(args: Sequence[Any]) -> Any:
+    # What it is given to run with `-c`, which is the first word that is no option.
+    words, is_line = iter(args), False
+    for word in words:
+        option = os.fsdecode(word)
+        if option in ("-", "--"):  # the last of the options
+            return next(words, None) if is_line else None
+        if option[:1] not in ("-", "+"):
+            return word if is_line else None
+        if option in _VALUED_SHELL_OPTIONS:
+            next(words, None)
+        elif not option.startswith("--"):
+            is_line = is_line or "c" in option
+            for _ in range(option.count("o") + option.count("O")):  # `-euo pipefail`
+                next(words, None)
     return None
 
 

@@ -24,7 +24,9 @@ _QUOTED: Final = re.compile(r"""\\(.)|'([^']*)'|"((?:\\.|[^"\\])*)\"""", re.DOTA
 _ESCAPED: Final = re.compile(r'\\([$`"\\])')
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 # Commands that take no time worth speaking of, so that the line's time is still git's.
-_INSTANT: Final = frozenset(": [ cd echo exit export false printf pwd set test true unset".split())
+_INSTANT: Final = frozenset(
+    ": [ cd echo exit export false mkdir printf pwd set test true unset".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
