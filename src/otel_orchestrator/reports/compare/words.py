@@ -45,7 +45,7 @@ _WORK: Final = {
     semconv.TOOL: ("tool calls", "calls"),
     semconv.HTTP: ("HTTP requests", "requests"),
     semconv.COMPUTE: ("code of the nodes and agents themselves", "nodes and agents"),
-    semconv.FRAMEWORK: ("LangGraph itself, between the nodes", ""),
+    semconv.FRAMEWORK: ("code between the nodes, LangGraph's or the run's own", ""),
 }
 _WAITS: Final = {
     semconv.BARRIER: "at barriers",
