@@ -144,7 +144,9 @@ def _verdict(told: Verdict) -> dict[str, Any]:
         "hypotheses": [asdict(finding) for finding in told.findings],
         "bets": [{**asdict(bet), "holds": bet.holds} for bet in told.bets],
         "superstep_share_of_slots": told.superstep_share,
+        "superstep_share_of_used_slots": told.superstep_share_of_used,
         "continuous_dispatch_is_worth_it": told.is_continuous_worth_it,
+        "largest_part": None if told.largest is None else asdict(told.largest),
     }
 
 

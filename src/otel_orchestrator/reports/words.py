@@ -31,6 +31,13 @@ _SUSPECTS: Final = {
     "superstep": "barriers",
     "cycle": "Director and Strategist",
 }
+_PARTS: Final = {
+    semconv.LLM: "LLM calls",
+    semconv.TOOL: "tools",
+    semconv.HTTP: "HTTP requests",
+    semconv.COMPUTE: "your own code",
+    semconv.FRAMEWORK: "what lies between the nodes",
+}
 _BETS: Final = {
     "llm": "LLM calls",
     "git": "git",
@@ -116,15 +123,42 @@ def came_of(bet: Bet | None) -> str:
 
 def rule(told: Verdict) -> str:
     """Say what the rule of thumb makes of superstep synchronisation."""
-    measured = share(told.superstep_share)
+    blocking = told.of("superstep")
+    if blocking.standing == CANNOT_BE_TOLD:
+        return "Whether continuous dispatch would pay cannot be told: see superstep blocking."
     if not told.superstep_share:
         return "No slot waited for a barrier: there is nothing that continuous dispatch could save."
-    if told.is_continuous_worth_it is None:
+    measured = f"{share(told.superstep_share_of_used)} of the time of those that had work"
+    if blocking.share_of_slots is None:
         measured = f"at most {measured}, because dependencies are not known"
+    gain = "What this run itself would gain is not known."
+    if blocking.share_of_wall is not None:
+        gain = (
+            f"This run itself would gain {share(blocking.share_of_wall)} of its wall, as what if"
+            " says, and that counts for more."
+        )
     return (
         "By rule of thumb, continuous dispatch pays where superstep synchronisation takes more than"
-        f" {per_cent(HELD_SHARE_OF_SLOTS)} of slot time. Here it takes {measured}. What this run"
-        " itself would gain is under what if, and counts for more."
+        f" {per_cent(HELD_SHARE_OF_SLOTS)} of the slots' time. Here it takes {measured}. {gain}"
+    )
+
+
+def largest(told: Verdict) -> str | None:
+    """Say what takes most of the wall where it is none of the four suspects."""
+    part = told.largest
+    if part is None:
+        return None
+    what = _PARTS.get(part.category, part.category)
+    if part.state == semconv.WAITING:
+        what = f"wait {part.category}"
+    elif part.category == semconv.COMPUTE and CANNOT_BE_TOLD in {
+        told.of(key).standing for key in ("llm", "git")
+    }:
+        what += " or calls that are not traced"
+    where = f", mostly in node {part.node}" if part.node else ""
+    return (
+        f"None of the four is supported. The largest part of the wall is {what}{where}:"
+        f" {share(part.share_of_wall)}."
     )
 
 
@@ -176,8 +210,9 @@ def _of_the_wall(study: Study) -> str:
 
 def views(accounting: Accounting) -> dict[str, str]:
     """Say what each of the four views is about, by its name."""
+    along = "each superstep's straggler" if accounting.outline.supersteps else "the critical path"
     return {
-        "wall": "wall: along each superstep's straggler",
+        "wall": f"wall: along {along}",
         "slots": f"slots: {plural(accounting.slots.count, 'worker')}, busy or idle",
         "tasks": "tasks: scheduled to barrier",
         "lifecycle": "lifecycle: planned until the Director sees the result",

@@ -8,7 +8,7 @@ slot 2  ├─ worker d ─┤░░░ dependency ░░░░░░░░   e 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
@@ -84,20 +84,35 @@ class SlotView:
     unused: Breakdown
     idle: tuple[Idle, ...]
 
+    @property
+    def used(self) -> Breakdown:
+        """What the slots add up to that were busy at least once."""
+        return together(slot.breakdown for slot in self.slots)
+
     def idle_within(self, windows: Sequence[Interval], *categories: str) -> int:
         """Return the idle slot time of some categories within disjoint intervals."""
-        ordered = sorted(windows)
-        ends = [end for _, end in ordered]
-        slot_ns = 0
-        for idle in self.idle:
-            if idle.category in categories:
-                near = range(
-                    bisect_right(ends, idle.start_ns), bisect_left(ordered, (idle.end_ns,))
-                )
-                for start, end in (ordered[n] for n in near):
-                    overlap = min(end, idle.end_ns) - max(start, idle.start_ns)
-                    slot_ns += idle.slots * overlap
-        return slot_ns
+        return _within(windows, (i for i in self.idle if i.category in categories))
+
+    def used_idle_within(self, windows: Sequence[Interval], *categories: str) -> int:
+        """Return the same of the slots that were busy at least once."""
+        spells = chain.from_iterable(slot.spells for slot in self.slots)
+        idle = (
+            Idle(spell.start_ns, spell.end_ns, spell.state, spell.category, 1)
+            for spell in spells
+            if spell.job is None and spell.category in categories
+        )
+        return _within(windows, idle)
+
+
+def _within(windows: Sequence[Interval], idle: Iterable[Idle]) -> int:
+    ordered = sorted(windows)
+    ends = [end for _, end in ordered]
+    slot_ns = 0
+    for one in idle:
+        near = range(bisect_right(ends, one.start_ns), bisect_left(ordered, (one.end_ns,)))
+        for start, end in (ordered[n] for n in near):
+            slot_ns += one.slots * (min(end, one.end_ns) - max(start, one.start_ns))
+    return slot_ns
 
 
 def slot_view(outline: Outline) -> SlotView:

@@ -25,6 +25,7 @@ MATERIAL: Final = 0.10
 """What takes less than this share of the wall and of slot time is not the bottleneck."""
 LEAST_JOBS: Final = 3
 _NAMED: Final = 3
+_DECIMALS_AT_MOST: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +203,12 @@ def finding(
         why = doubt or "it was not measured"
     else:
         standing = SUPPORTED if measure >= threshold and is_material else NOT_SUPPORTED
-        why = f"{measure:.0%} {told}; {threshold:.0%} would make it the bottleneck"
+        told = f"{_told_apart(measure, threshold)} {told}"
+        why = f"{told}; {threshold:.0%} would make it the bottleneck"
         if measure >= threshold and not is_material:
-            why = f"{measure:.0%} {told}, but less than {MATERIAL:.0%} of the wall and of slot time"
+            why = f"{told}, but less than {MATERIAL:.0%} of the wall and of slot time"
         elif measure >= threshold:
-            why = f"{measure:.0%} {told}; {threshold:.0%} or more makes it the bottleneck"
+            why = f"{told}; {threshold:.0%} or more makes it the bottleneck"
     return Finding(
         key=key,
         title=title,
@@ -220,3 +222,9 @@ def finding(
         examples=tuple(examples),
         advice=tuple(advice) if standing == SUPPORTED else (),
     )
+
+
+def _told_apart(measure: float, threshold: float) -> str:
+    """Return a share with as many decimals as it takes to tell it from its threshold."""
+    shares = ((f"{measure:.{n}%}", f"{threshold:.{n}%}") for n in range(_DECIMALS_AT_MOST + 1))
+    return next((one for one, other in shares if one != other), f"{measure:.0%}")

@@ -122,9 +122,10 @@ def superstep(case: Case) -> Finding:
     """Judge barriers by the slot time that held tasks cost while workers are at work."""
     view = case.accounting.slots
     windows = [t.window for t in case.phases.turns]
-    whole = view.count * sum(end - start for start, end in windows)
-    held = view.idle_within(windows, semconv.HELD)
-    unknown = view.idle_within(windows, semconv.BARRIER)
+    # A limit that is higher than anything ever runs at once makes no barrier shorter.
+    whole = len(view.slots) * sum(end - start for start, end in windows)
+    held = view.used_idle_within(windows, semconv.HELD)
+    unknown = view.used_idle_within(windows, semconv.BARRIER)
     measure = _ratio(held, whole)
     at_most = _ratio(held + unknown, whole)
     all_held = view.total.share(semconv.HELD, state=semconv.WAITING)
@@ -134,7 +135,8 @@ def superstep(case: Case) -> Finding:
     elif measure < HELD_SHARE_OF_SLOTS <= at_most:
         doubt = (
             "what tasks depend on is not known: idle slots before barriers are"
-            f" {at_most:.0%} of the slots' time, an upper bound"
+            f" {at_most:.0%} of the time of the slots that had work, an upper bound. If the graph's"
+            " state says it, say where: instrument(tasks_key=..., task_fields=...)"
         )
     estimate = case.estimates.named("no_barrier")
     barriers = case.accounting.barriers
@@ -146,12 +148,13 @@ def superstep(case: Case) -> Finding:
         doubt=doubt,
         measure=measure,
         threshold=HELD_SHARE_OF_SLOTS,
-        told="of the slots' time, while workers are at work, is kept idle by barriers",
+        told="of the time of the slots that had work, while workers are at work, is kept idle by"
+        " barriers",
         shares=(
             None if estimate.saves is None else max(0.0, estimate.saves),
             all_held if not unknown else None,
         ),
-        is_material=all_held >= MATERIAL,
+        is_material=view.used.share(semconv.HELD, state=semconv.WAITING) >= MATERIAL,
         numbers=(
             Number("slot time that held tasks cost", held, "ns"),
             Number("idle before barriers, dependencies unknown (upper bound)", unknown, "ns"),

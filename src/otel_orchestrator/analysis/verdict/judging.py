@@ -6,7 +6,7 @@ The suspects are told apart like this, so that slowing one of them moves only it
   besides git. One straggler, a slow Director and slow git leave the median where it is.
 - *git* is judged by its share of the wall, whoever runs it: workers, and the Strategist who merges.
 - *superstep blocking* is judged by the slot time that held tasks cost while workers are at work:
-  the time of Director and Strategist is no part of that whole.
+  the time of Director and Strategist is no part of that whole, nor are slots that never had work.
 - the *sequential cycle* is judged by the share of the wall in which Director and Strategist run
   between and after workers and no worker can: their LLM calls included, their git not. The plan
   that the run opens with does not count: nothing could have run before it.
@@ -28,7 +28,7 @@ from ..phases import Phases, phases_of
 from ..tally import Breakdown
 from ..whatif.estimates import WhatIf, what_if
 from . import hypotheses
-from .findings import MATERIAL, Case, Finding, unsure_of
+from .findings import CANNOT_BE_TOLD, MATERIAL, SUPPORTED, Case, Finding, unsure_of
 from .hypotheses import (
     CYCLE_SHARE_OF_WALL,
     GIT_SHARE_OF_WALL,
@@ -36,6 +36,7 @@ from .hypotheses import (
     LLM_SHARE_OF_TASK,
     in_llm,
 )
+from .largest import Largest, largest_of
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
     "llm": (
@@ -53,11 +54,13 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
     ),
     "superstep": (
         "Supported if tasks that could have started but for a barrier (held) cost at least"
-        f" {per_cent(HELD_SHARE_OF_SLOTS)} of the slots' time while workers are at work, and at"
-        f" least {per_cent(MATERIAL)} of all slot time. Its share of the wall is 1 - (wall without"
-        " barriers / wall), with as many calls of Director and Strategist as there were: what those"
-        " cost is the cycle's. Where dependencies are not known, idle slots before a barrier are an"
-        " upper bound."
+        f" {per_cent(HELD_SHARE_OF_SLOTS)} of the time of the slots that had work at all, while"
+        f" workers are at work, and at least {per_cent(MATERIAL)} of all of their time. Its share"
+        " of slot time is that of all slots. Its share of the wall is 1 - (wall without barriers /"
+        " wall), with as many calls of Director and Strategist as there were: what those cost is"
+        " the cycle's. Where dependencies are not known, idle slots before a barrier are an upper"
+        " bound: instrument(tasks_key=..., task_fields=...) says where the graph's state holds"
+        " them."
     ),
     "cycle": (
         "Supported if Director and Strategist, after the first workers, take at least"
@@ -96,17 +99,25 @@ class Verdict:
         doubt: why nothing can be told from this run, if so.
         findings: in the order llm, git, superstep, cycle.
         bets: llm, git, superstep, rest.
-        superstep_share: held and barrier in slot time, for the rule that more than
-            `HELD_SHARE_OF_SLOTS` makes continuous dispatch worth it.
-        is_continuous_worth_it: whether that rule says so; None where dependencies are not known
-            and the upper bound is above that.
+        superstep_share: held and barrier in slot time.
+        superstep_share_of_used: the same of the slots that had work at all, for the rule that more
+            than `HELD_SHARE_OF_SLOTS` makes continuous dispatch worth it.
+        is_continuous_worth_it: whether that rule says so, or this run would save as large a share
+            of its wall; None where that cannot be told.
+        largest: the largest part of the wall, where none of the four is supported.
     """
 
     doubt: str | None
     findings: tuple[Finding, ...]
     bets: tuple[Bet, ...]
     superstep_share: float
+    superstep_share_of_used: float
     is_continuous_worth_it: bool | None
+    largest: Largest | None
+
+    def of(self, key: str) -> Finding:
+        """Return the finding on one hypothesis."""
+        return next(f for f in self.findings if f.key == key)
 
 
 def verdict(
@@ -121,18 +132,25 @@ def verdict(
     outline = accounting.outline
     phases = phases or phases_of(outline)
     case = Case(accounting, phases, estimates or what_if(outline, phases), unsure_of(outline))
-    slots = accounting.slots.total
-    superstep = slots.share(semconv.HELD, semconv.BARRIER, state=semconv.WAITING)
+    slots, used = accounting.slots.total, accounting.slots.used
+    superstep = _superstep_share(slots)
+    blocking = hypotheses.superstep(case)
+    findings = (hypotheses.llm(case), hypotheses.git(case), blocking, hypotheses.sequence(case))
+    doubt = case.doubt()
+    is_open = doubt is None and all(f.standing != SUPPORTED for f in findings)
     return Verdict(
-        case.doubt(),
-        tuple(
-            judge(case)
-            for judge in (hypotheses.llm, hypotheses.git, hypotheses.superstep, hypotheses.sequence)
-        ),
-        _bets(slots, superstep),
-        superstep,
-        _is_worth_it(slots),
+        doubt=doubt,
+        findings=findings,
+        bets=_bets(slots, superstep),
+        superstep_share=superstep,
+        superstep_share_of_used=_superstep_share(used),
+        is_continuous_worth_it=_is_worth_it(used, blocking),
+        largest=largest_of(case) if is_open else None,
     )
+
+
+def _superstep_share(slots: Breakdown) -> float:
+    return slots.share(semconv.HELD, semconv.BARRIER, state=semconv.WAITING)
 
 
 _BETS: Final = (("llm", 0.60, 0.80), ("git", 0.10, 0.20), ("superstep", 0.05, 0.10))
@@ -149,9 +167,8 @@ def _bets(slots: Breakdown, superstep: float) -> tuple[Bet, ...]:
     return (*bets, Bet("rest", 0.05, 0.10, rest))
 
 
-def _is_worth_it(slots: Breakdown) -> bool | None:
-    held = slots.share(semconv.HELD, state=semconv.WAITING)
-    at_most = held + slots.share(semconv.BARRIER, state=semconv.WAITING)
-    if held <= HELD_SHARE_OF_SLOTS < at_most:
+def _is_worth_it(used: Breakdown, blocking: Finding) -> bool | None:
+    held = used.share(semconv.HELD, state=semconv.WAITING)
+    if blocking.standing == CANNOT_BE_TOLD or held <= HELD_SHARE_OF_SLOTS < _superstep_share(used):
         return None
-    return held > HELD_SHARE_OF_SLOTS
+    return max(held, blocking.share_of_wall or 0.0) > HELD_SHARE_OF_SLOTS

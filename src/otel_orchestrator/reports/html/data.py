@@ -77,6 +77,7 @@ def _verdict(study: Study, places: Places) -> dict[str, Any]:
     return {
         "doubt": told.doubt,
         "shares": words.all_shares(told),
+        "largest": words.largest(told),
         "rule": words.rule(told),
         "findings": [
             {

@@ -29,6 +29,8 @@ def verdict(told: Verdict, jaeger_url: str | None) -> RenderableType:
             indented(words.all_shares(told), DIM),
         )
     parts: list[RenderableType] = []
+    if largest := words.largest(told):
+        parts.append(indented(largest, by=0))
     for finding in sorted(told.findings, key=words.supported_first):
         parts.append(_title(finding))
         if finding.standing == SUPPORTED:

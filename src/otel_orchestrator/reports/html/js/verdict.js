@@ -59,7 +59,8 @@ const verdict = (() => {
     }
     const order = { supported: 0, "cannot be told": 1, "not supported": 2 };
     const sorted = [...told.findings].sort((a, b) => order[a.standing] - order[b.standing]);
-    return dom.section("verdict", "Verdict: what to optimise", ...sorted.map(finding), bets());
+    return dom.section("verdict", "Verdict: what to optimise",
+      told.largest ? el("p", { class: "why" }, fmt.tied(told.largest)) : null, ...sorted.map(finding), bets());
   }
 
   return { section, examples };
