@@ -68,7 +68,8 @@ def test_the_framework_is_a_reason_though_it_has_no_spans(compute: float) -> Non
     first, *others = causes_of(compared(base, slow))
     assert kinds([first]) == [("slower", "framework", True, True)]
     assert because(first) == (
-        "Slower code between the nodes, LangGraph's or the run's own: 1.00 s more of the wall clock."
+        "Slower code between the nodes, LangGraph's or the run's own: 1.00 s more of the wall"
+        " clock."
     )
     assert [cause.category for cause in others] == (["compute"] if compute > 1_000 else [])
 
