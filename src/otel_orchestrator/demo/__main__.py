@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 import otel_orchestrator as otel
 
 from ..errors import MissingLibraryError, OrchestratorError
-from ..urls import is_http_url
 from . import plan
 from .repository import Repository, check_git, prepare_clone, prepare_shipped, run_tests
 from .slow import DIRECTOR, GIT, LLM, Slow
@@ -121,7 +120,8 @@ def _delays(options: argparse.Namespace) -> dict[str, float]:
 
 def _check_endpoint(options: argparse.Namespace) -> None:
     if options.llm_url is not None:
-        if not is_http_url(options.llm_url):
+        parts = urlsplit(options.llm_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise OrchestratorError(
                 f"--llm-url {options.llm_url} is no URL. Type: --llm-url http://localhost:11434/v1"
             )
