@@ -138,10 +138,10 @@ def _check_endpoint(options: argparse.Namespace) -> None:
 def _check_answers(url: str) -> None:
     """Connect once: the model's client would try for a long time, and then say less."""
     parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname, port), _CONNECT_TIMEOUT_S).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no number of a port
         raise OrchestratorError(
             f"--llm-url {url} does not answer ({error}). Start that server, or leave --llm-url out"
             " to use the local LLM"
