@@ -13,6 +13,7 @@ from ..semconv import INTERRUPTED, PENDING, Attr
 from .clocks import aligned
 from .documents import losses_of
 from .otlp import Told
+from .turns import missing_turns
 
 _WARNINGS_AT_MOST: Final = 20
 
@@ -95,7 +96,7 @@ class Gathering:
         if len({process.host for process in self._resources}) > 1:
             every, said = aligned(every, self._host_of, main.host)
         spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
-        lost = tuple(self._lost.all())
+        lost = (*self._lost.all(), *missing_turns(spans, ids))
         warnings = (*lost, *self._warnings.all(), *said, *_missing(spans, ids))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
         resource = self._resources.get(main, {})
