@@ -18,6 +18,7 @@ from otel_orchestrator.analysis.study import study
 from otel_orchestrator.model import Run
 from otel_orchestrator.reports import perfetto
 from otel_orchestrator.reports.perfetto.slices import Slice, laid_out
+from otel_orchestrator.reports.perfetto.tracks import tracks_of
 from tests.reading.generated import Spans
 from tests.reading.runs import RUN_ID, write_example
 from tests.reading.test_report import cli
@@ -90,6 +91,23 @@ def test_every_span_of_the_run_is_in_it(ui: PerfettoUi, tmp_path: Path) -> None:
     }
     of_lives = {"wait barrier", "wait queue"}
     assert {s.span_id for s in run.spans if s.name not in of_lives} <= ids
+
+
+def test_a_task_that_a_slow_reader_kept_waiting_did_not_queue() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 100, None)
+    step = spans.add("superstep", 0, 100, root)
+    task = spans.add("task w", 0, 100, step, task__id="a")
+    spans.add("wait consumer", 10, 50, task, "waiting", "consumer")
+    spans.add("node w", 60, 100, task, "working", "compute")
+    tracks = {track.name: track for track in tracks_of(study(spans.run())).tracks}
+    (life,) = tracks["Tasks"].tracks
+    assert sorted((s.start_ns, s.end_ns, s.name) for s in life.slices) == [
+        (0, 10, "wait queue"),
+        (10, 50, "wait consumer"),
+        (50, 60, "wait queue"),
+        (60, 100, "works"),
+    ]
 
 
 def test_instants_are_those_of_the_run(ui: PerfettoUi, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from .. import semconv
 from ..model import Span
 from ..semconv import Attr
 from .clip import Ran, never_started, seconds_to_ns
-from .intervals import Interval
+from .intervals import Interval, union, without
 
 _TRANSPARENT: Final = (semconv.LOOP, semconv.SUPERSTEP)
 _BEFORE_START: Final = (semconv.QUEUE, semconv.CONSUMER)
@@ -83,6 +83,21 @@ class Job:
     def worked(self) -> tuple[Interval, ...]:
         """When it worked: in its attempts, or all the while if no node was recorded."""
         return self.attempts or (self.busy,)
+
+    @property
+    def kept_by_reader(self) -> list[Interval]:
+        """When a slow reader of the stream kept it from starting."""
+        waits = [w for w in self.top.inside if w.key == (semconv.WAITING, semconv.CONSUMER)]
+        return union(
+            (max(w.start_ns, self.scheduled_ns), min(w.end_ns, self.started_ns)) for w in waits
+        )
+
+    @property
+    def queued(self) -> list[Interval]:
+        """When it waited for a slot."""
+        if self.is_given:  # its node lies at the barrier, which is when LangGraph hands it on
+            return []
+        return without((self.scheduled_ns, self.started_ns), self.kept_by_reader)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from msgspec import Struct
 
 from ... import semconv
 from ..clip import Key, Ran
-from ..intervals import Interval, union, without
-from ..jobs import Job
+from ..intervals import Interval
 from ..outline import Outline
 from ..tally import IDLE, NO_WORK, Breakdown, breakdown_of, together
 from .assignment import Spell, assign
@@ -244,12 +243,9 @@ def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
             yield _CONTROL, job.busy
         if job.depends_on:
             yield _CHAIN, job.busy
-        waiting = (job.scheduled_ns, job.started_ns)
-        holds = _waits(job, semconv.CONSUMER, waiting)
-        for hold in holds:
-            yield semconv.CONSUMER, hold
-        # Its node lies at the barrier without length, which is when LangGraph hands it on.
-        for queued in () if job.is_given else without(waiting, holds):
+        for kept in job.kept_by_reader:
+            yield semconv.CONSUMER, kept
+        for queued in job.queued:
             yield semconv.QUEUE, queued
     for superstep in outline.supersteps:
         if not superstep.knows_dependencies and len(superstep.jobs) > 1:
@@ -258,11 +254,6 @@ def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
                 yield _UNKNOWN, (min(ends), max(ends))
     for wait in _between_jobs(outline.top):
         yield _CHECKPOINT if wait.key[1] == semconv.CHECKPOINT else _READER, wait.interval
-
-
-def _waits(job: Job, category: str, within: Interval) -> list[Interval]:
-    found = (c for c in job.top.inside if c.key == (semconv.WAITING, category))
-    return union((max(c.start_ns, within[0]), min(c.end_ns, within[1])) for c in found)
 
 
 def _between_jobs(top: Ran) -> Iterator[Ran]:

@@ -56,6 +56,8 @@ class Lanes:
                 us(job.ended_ns),
                 us(job.barrier_ns),
                 us(time.end_ns if time else job.barrier_ns),
+                [us(at) for kept in job.kept_by_reader for at in kept],
+                [us(at) for queued in job.queued for at in queued],
                 [us(at) for attempt in job.worked for at in attempt],
                 breakdown.of_state(semconv.WORKING) // 1_000,
                 breakdown.of_state(semconv.WAITING) // 1_000,
@@ -65,7 +67,7 @@ class Lanes:
 
         fields = (
             "span within name task worker slot planned deps_done released scheduled started ended"
-            " barrier observed attempts works waits needs depends_on"
+            " barrier observed kept_by_reader queued attempts works waits needs depends_on"
         )
         return table(fields.split(), (row(n, job) for n, job in enumerate(self._jobs)))
 

@@ -111,16 +111,16 @@ const lanes = (() => {
         key: `task ${job.span} ${from}`, from, to, kind, span: job.span, job, reason: what, label: what,
         text: `${name}: ${what}, ${fmt.duration(to - from)}`,
       };
-    const attempts = [];
-    for (let n = 0; n < job.attempts.length; n += 2) {
-      const worked = stretch(job.attempts[n], job.attempts[n + 1], "compute", n ? `attempt ${n / 2 + 1}` : "works");
-      if (worked) attempts.push({ ...worked, isWork: true });
-    }
+    const stretches = (ends, kind, whatOf) =>
+      ends.flatMap((from, n) => (n % 2 ? [] : [stretch(from, ends[n + 1], kind, whatOf(n / 2))])).filter(Boolean);
+    const attempts = stretches(job.attempts, "compute", (n) => (n ? `attempt ${n + 1}` : "works"))
+      .map((worked) => ({ ...worked, isWork: true }));
     const base = [
       stretch(job.planned, job.deps_done, "dependency", "dependency"),
       stretch(job.deps_done, job.released, "wait", "held"),
       stretch(job.released, job.scheduled, "cycle", "cycle"),
-      stretch(job.scheduled, job.started, "wait", "queue"),
+      ...stretches(job.kept_by_reader, "wait", () => "consumer"),
+      ...stretches(job.queued, "wait", () => "queue"),
       stretch(job.started, job.ended, "wait", "retry_backoff"),
       ...attempts,
       stretch(job.ended, job.barrier, "wait", "barrier"),
