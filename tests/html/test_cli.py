@@ -76,6 +76,14 @@ def test_a_name_may_be_as_long_as_names_can_be(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["runs", name]
 
 
+def test_a_page_is_named_after_a_run_however_long_its_id(folder: Path) -> None:
+    written = (folder / "runs" / f"{RUN_ID}.jsonl").read_text()
+    export = written.replace('"runFile":{"version":1},', "").replace(RUN_ID, "運" * 120)
+    (folder / "long.jsonl").write_text(export)
+    assert report(folder, "--html", str(folder / "long.jsonl"))[0] == 0
+    assert (folder / ("運" * 33 + ".html")).exists()
+
+
 def test_what_a_link_leads_to_is_written_and_the_link_stays(folder: Path) -> None:
     (folder / "a.json").symlink_to("runs/real.json")
     assert report(folder, "--format", "json", "--output", "a.json")[0] == 0

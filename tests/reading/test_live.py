@@ -169,9 +169,23 @@ def test_a_small_queue_is_seen_beside_a_large_one() -> None:
         for at, n in ((1, 20), (3, 1), (5, 0), (7, -3))
     ]
     live.add([ROOT], points)
+    assert strip(live, 9).strip() == "█" * 8 + "▁" * 9
+
+
+def test_the_queue_of_a_run_that_ended_is_drawn_to_its_end() -> None:
+    live = Live()
+    states = {"orchestrator.task.state": "ready"}
+    points = [
+        GaugePoint("orchestrator.queue.depth", at * S, n, states) for at, n in ((2, 4), (6, 1))
+    ]
+    live.add([ROOT], points)
+    live.add([ended(ROOT, 9, orchestrator__outcome="ok")], [])
+    assert strip(live, 900) == strip(live, 9) != ""
+
+
+def strip(live: Live, now_s: int) -> str:
     console = Console(width=80, no_color=True)
     with console.capture() as captured:
-        console.print(draw(live.now(9 * S), "r", "", width=80, height=24))
+        console.print(draw(live.now(now_s * S), "r", "", width=80, height=24))
     [line] = [line for line in captured.get().splitlines() if line.startswith("tasks")]
-    strip = line.partition("waiting  ")[2]
-    assert strip.strip() == "█" * 8 + "▁" * 9
+    return line.partition("waiting  ")[2]

@@ -30,6 +30,7 @@ _HTML: Final = "html"
 _PERFETTO: Final = "perfetto"
 _FILES: Final = {_HTML: ".html", _PERFETTO: ".pftrace"}
 _BY_ENDING: Final = {".html": _HTML, ".htm": _HTML, ".json": "json", ".pftrace": _PERFETTO}
+_LONGEST_NAME: Final = 100
 _HINTS: Final = {
     _HTML: ": open it in a browser",
     _PERFETTO: ": open it in https://ui.perfetto.dev, which reads it without uploading it",
@@ -152,5 +153,6 @@ def _without_folder(word: str) -> str:
 
 
 def _file_name(run_id: str) -> str:
-    # The id may be anything that a file says it is.
-    return re.sub(r"[^\w.-]+", "_", run_id).lstrip(".")[:100] or "run"
+    # The id may be anything that a file says it is; file systems count bytes.
+    name = re.sub(r"[^\w.-]+", "_", run_id).lstrip(".").encode()
+    return name[:_LONGEST_NAME].decode(errors="ignore") or "run"

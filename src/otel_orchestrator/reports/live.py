@@ -43,8 +43,9 @@ def draw(now: Now, run_id: str, note: str, *, width: int, height: int) -> Render
 def _head(now: Now, run_id: str) -> Text:
     if not now.started_ns:
         return Text(f"{run_id}: no run has started yet", "bold")
-    end_ns = now.at_ns if now.ended_ns is None else now.ended_ns
-    head = Text.assemble((now.name, "bold"), f"  {run_id}  ", duration(end_ns - now.started_ns))
+    head = Text.assemble(
+        (now.name, "bold"), f"  {run_id}  ", duration(_until(now) - now.started_ns)
+    )
     if now.outcome is not None:
         head.append(f"  {now.outcome}", BAD.get(now.outcome, "bold"))
     elif now.loop is not None:
@@ -54,6 +55,10 @@ def _head(now: Now, run_id: str) -> Text:
     if now.errors:
         head.append(f"  {plural(now.errors, 'error')}", BAD["error"])
     return head
+
+
+def _until(now: Now) -> int:
+    return now.at_ns if now.ended_ns is None else now.ended_ns
 
 
 def _table(now: Now, rows: int, width: int) -> RenderableType:
@@ -94,7 +99,7 @@ def _queue(now: Now, width: int) -> Text:
     last = now.queue[-1]
     text = Text.assemble("tasks   ", (f"{last.active} active", STYLES["working"]))
     text.append(f"  {last.ready} ready  {last.waiting} waiting  ", STYLES["waiting"])
-    strip = _strip(now.queue, now.started_ns, now.at_ns, max(8, min(40, width - 45)))
+    strip = _strip(now.queue, now.started_ns, _until(now), max(8, min(40, width - 45)))
     return text.append(strip, DIM)
 
 
