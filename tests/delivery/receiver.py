@@ -36,6 +36,7 @@ class Receiver:
         answer: the status for a request with these spans; 200 takes them.
         rejects: how many of these spans are refused, of a request that is taken.
         metrics_status: the answer to metrics; 200 takes them.
+        metrics_answer: the same for a request with these bytes, where `metrics_status` is 200.
         answered: called with the spans of a request once it was answered.
         taken: spans in the order in which they were taken.
         requests: how many spans each request had, whatever the answer.
@@ -48,6 +49,7 @@ class Receiver:
     answer: Callable[[list[Span]], int] = lambda spans: 200
     rejects: Callable[[list[Span]], int] = lambda spans: 0
     metrics_status: int = 200
+    metrics_answer: Callable[[bytes], int] = lambda body: 200
     answered: Callable[[list[Span]], None] = lambda spans: None
     taken: list[Span] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
@@ -107,8 +109,10 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
         return status
 
     def take_metrics(body: bytes) -> int:
-        if receiver.metrics_status != 200:
-            return receiver.metrics_status
+        status = receiver.metrics_status
+        status = status if status != 200 else receiver.metrics_answer(body)
+        if status != 200:
+            return status
         request = ExportMetricsServiceRequest.FromString(body)
         for block in request.resource_metrics:
             for scope in block.scope_metrics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,10 +22,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from otel_orchestrator.delivery import answers
 from otel_orchestrator.delivery.ledger import Sent, open_ledger, owed_to, path_of
 
 from .receiver import Receiver, receiving
-from .test_delivery import ran, started, stored
+from .test_delivery import ran, ship, started, stored
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -124,3 +126,104 @@ def test_a_ledger_that_has_grown_long_is_made_short_and_never_empty(tmp_path: Pa
     assert owed_to(run_file) == {"other": 9_993, "http://localhost:4317": 8_001}
     assert [path.name for path in tmp_path.iterdir()].count("r.sent") == 1
     assert len(list(tmp_path.iterdir())) == 2
+
+
+OVERLOADED = """
+    import sys
+    otel.configure()
+    with otel.run("r"):
+        for _ in range(3):
+            with otel.node("n"):
+                pass
+    print("ran", flush=True)
+    sys.stdin.readline()
+    print(otel.shutdown(20), flush=True)
+    """
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_an_overloaded_endpoint_refuses_is_sent_later(tmp_path: Path, status: int) -> None:
+    """At its memory limit a Collector refuses what has content, and takes what is empty."""
+    receiver = Receiver(signals="traces,metrics")
+
+    def overloaded(is_so: bool) -> None:
+        receiver.answer = lambda spans: status if spans and is_so else 200
+        receiver.metrics_answer = lambda body: status if body and is_so else 200
+
+    overloaded(True)
+    with receiving(receiver):
+        program = started(OVERLOADED, tmp_path, receiver, OTEL_METRIC_EXPORT_INTERVAL="300")
+        assert program.stdin is not None and program.stdout is not None
+        assert program.stdout.readline() == "ran\n"
+        time.sleep(3)  # until both were tried
+        overloaded(False)
+        receiver.wait_for(4)
+        deadline = time.monotonic() + 20
+        while receiver.count_of("orchestrator.node.duration") < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        said, errors = program.communicate("\n", timeout=30)
+    assert said == "True\n"
+    assert "for good" not in errors
+    assert receiver.counted() == stored(tmp_path)
+    assert receiver.count_of("orchestrator.node.duration") == 3
+
+
+def test_what_an_overloaded_endpoint_refuses_to_the_end_is_kept(tmp_path: Path) -> None:
+    receiver = Receiver(
+        signals="traces,metrics",
+        answer=lambda spans: 503 if spans else 200,
+        metrics_answer=lambda body: 503 if body else 200,
+    )
+    with receiving(receiver):
+        program = started(OVERLOADED, tmp_path, receiver)
+        said, errors = program.communicate("\n", timeout=60)
+        assert said == "ran\nFalse\n"
+        assert "4 spans are not sent yet" in errors
+        receiver.answer = lambda spans: 200
+        receiver.metrics_answer = lambda body: 200
+        assert ship(tmp_path, to=receiver)[0] == 0
+    assert receiver.counted() == stored(tmp_path)
+    assert receiver.count_of("orchestrator.node.duration") == 3
+
+
+class GrpcError(Exception):
+    def __init__(self, code: grpc.StatusCode, trailing: tuple[tuple[str, bytes], ...] = ()) -> None:
+        self._code, self._trailing = code, trailing
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+        return self._trailing
+
+
+@pytest.mark.parametrize(
+    ("error", "later"),
+    [
+        (GrpcError(grpc.StatusCode.UNAVAILABLE), True),
+        (GrpcError(grpc.StatusCode.DATA_LOSS), True),
+        (GrpcError(grpc.StatusCode.INVALID_ARGUMENT), False),
+        (GrpcError(grpc.StatusCode.RESOURCE_EXHAUSTED), False),
+        (GrpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, (("google.rpc.retryinfo-bin", b""),)), True),
+        (
+            GrpcError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                (("grpc-status-details-bin", b"..type.googleapis.com/google.rpc.RetryInfo.."),),
+            ),
+            True,
+        ),
+    ],
+)
+def test_what_grpc_asks_for_later_is_told_from_what_it_refuses(
+    error: GrpcError, later: bool
+) -> None:
+    class Stub:
+        def Export(self, **_: Any) -> Any:
+            raise error
+
+    answers.forget()
+    with pytest.raises(GrpcError):
+        answers._HearingStub(Stub()).Export()
+    assert answers.wants_it_later() is later
+    answers.forget()

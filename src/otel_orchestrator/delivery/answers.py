@@ -1,9 +1,10 @@
 """What an OTLP endpoint answers, which OpenTelemetry's exporters keep to themselves.
 
 They say success or failure. But an endpoint may take a request and refuse a part of it
-(`partial_success` in the OTLP specification), and one that does not serve a signal at all, as
-Jaeger does not serve metrics, is not one that is down. What was heard is kept for each thread,
-until `forget()`. Where an exporter is built otherwise than here assumed, nothing is heard.
+(`partial_success` in the OTLP specification), one that does not serve a signal at all, as Jaeger
+does not serve metrics, is not one that is down, and one that is overloaded asks to be sent the same
+again later. What was heard is kept for each thread, until `forget()`. Where an exporter is built
+otherwise than here assumed, nothing is heard.
 """
 
 from __future__ import annotations
@@ -14,12 +15,22 @@ from typing import Any, Final, TypeVar
 from .._guard import guarded
 
 _NOT_SERVED: Final = (404, 501)
+_LATER: Final = (408, 429, 502, 503, 504)  # what the OTLP specification calls retryable
+_LATER_GRPC: Final = (
+    "ABORTED",
+    "CANCELLED",
+    "DATA_LOSS",
+    "DEADLINE_EXCEEDED",
+    "OUT_OF_RANGE",
+    "UNAVAILABLE",
+)
 _Exporter = TypeVar("_Exporter")
 
 
 class _Heard(threading.local):
     rejected = 0
     is_served = True
+    wants_it_later = False
 
 
 _heard: Final = _Heard()
@@ -27,7 +38,7 @@ _heard: Final = _Heard()
 
 def forget() -> None:
     """Forget what was heard: a new request begins."""
-    _heard.rejected, _heard.is_served = 0, True
+    _heard.rejected, _heard.is_served, _heard.wants_it_later = 0, True, False
 
 
 def rejected() -> int:
@@ -38,6 +49,11 @@ def rejected() -> int:
 def is_served() -> bool:
     """Return whether the endpoint serves the signal, as far as it said so."""
     return _heard.is_served
+
+
+def wants_it_later() -> bool:
+    """Return whether the endpoint asked for the same again later, by its last answer."""
+    return _heard.wants_it_later
 
 
 def hearing_grpc(kind: type[_Exporter]) -> type[_Exporter]:
@@ -65,12 +81,28 @@ class _HearingStub:
             answer = self._inner.Export(**request)
         except Exception as error:
             with guarded("hearing what an endpoint refuses"):
-                code: Any = getattr(error, "code", None)
-                if code is not None and code().name == "UNIMPLEMENTED":
-                    _heard.is_served = False
+                _hear_grpc(error)
             raise
         _hear(answer)
         return answer
+
+
+def _hear_grpc(error: Any) -> None:
+    if not hasattr(error, "code"):
+        return
+    name = error.code().name
+    _heard.is_served = name != "UNIMPLEMENTED"
+    # Else it says that the message is larger than any that it takes.
+    is_exhausted_for_now = name == "RESOURCE_EXHAUSTED" and _says_when(error)
+    _heard.wants_it_later = name in _LATER_GRPC or is_exhausted_for_now
+
+
+def _says_when(error: Any) -> bool:
+    return any(
+        "retryinfo" in key or b"google.rpc.RetryInfo" in value
+        for key, value in error.trailing_metadata() or ()
+        if key.endswith("-bin")
+    )
 
 
 def hear_http(exporter: Any, answer_type: Any) -> None:
@@ -88,6 +120,7 @@ class _HearingTransport:
     def request(self, *arguments: Any, **options: Any) -> Any:
         result = self._inner.request(*arguments, **options)
         with guarded("hearing what an endpoint answers"):
+            _heard.wants_it_later = result.status_code in _LATER
             if result.status_code in _NOT_SERVED:
                 _heard.is_served = False
             elif result.status_code == 200:

@@ -205,14 +205,25 @@ def export_metrics(exporter: MetricExporter, metrics_data: MetricsData) -> int:
 
     Raises:
         NotServedError: it takes no metrics, and says so.
-        UnreachableError: it takes nothing at all.
+        UnreachableError: it takes nothing at all, or asks for this later.
     """
-    answers.forget()
-    if exporter.export(metrics_data) is MetricExportResult.SUCCESS:
+    if _is_taken(exporter, metrics_data):
         return 0
-    if exporter.export(_EMPTY) is not MetricExportResult.SUCCESS:
+    # Out of memory, a Collector still takes what is empty: then that would tell nothing.
+    if answers.wants_it_later():
+        raise UnreachableError
+    if not _is_taken(exporter, _EMPTY):
         raise UnreachableError if answers.is_served() else NotServedError
-    return 0 if exporter.export(metrics_data) is MetricExportResult.SUCCESS else 1
+    if _is_taken(exporter, metrics_data):
+        return 0
+    if answers.wants_it_later():
+        raise UnreachableError
+    return 1
+
+
+def _is_taken(exporter: MetricExporter, metrics_data: MetricsData) -> bool:
+    answers.forget()
+    return exporter.export(metrics_data) is MetricExportResult.SUCCESS
 
 
 def _owed_in(folder: Path, name: str) -> set[Path]:

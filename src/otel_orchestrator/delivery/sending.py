@@ -19,7 +19,7 @@ NOTHING: Final = Sent()
 
 
 class UnreachableError(Exception):
-    """The endpoint takes nothing now, whatever it is."""
+    """The endpoint takes nothing now, whatever it is, or asks for it later."""
 
 
 class NotServedError(UnreachableError):
@@ -76,22 +76,27 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
     """Export spans, in parts if the endpoint does not take them together.
 
     An exporter does not tell a dead endpoint from one that refuses a batch, for its size say. So
-    an empty batch is sent after a failure: if that is taken, it is the batch.
+    an empty batch is sent after a failure: if that is taken, it is the batch. Not so where the
+    endpoint asks for it later: a Collector that is out of memory still takes an empty batch.
 
     Returns:
         How many spans the endpoint refuses even one by one, or says that it has refused.
 
     Raises:
-        UnreachableError: it does not even take an empty batch.
+        UnreachableError: it does not even take an empty batch, or asks for this one later.
     """
     if not spans:
         return 0
     if _is_taken(exporter, spans):
         return min(answers.rejected(), len(spans))
-    if not _is_taken(exporter, ()):
+    if answers.wants_it_later() or not _is_taken(exporter, ()):
         raise UnreachableError
     if len(spans) == 1:
-        return 0 if _is_taken(exporter, spans) else 1
+        if _is_taken(exporter, spans):
+            return 0
+        if answers.wants_it_later():
+            raise UnreachableError
+        return 1
     middle = len(spans) // 2
     return export(exporter, spans[:middle]) + export(exporter, spans[middle:])
 
