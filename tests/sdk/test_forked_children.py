@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,119 @@ def test_a_child_without_telemetry_ends_where_no_thread_can_be_started_any_more(
         print(otel.shutdown(), time.monotonic() - began < 4)  # of the 5 s that it has
     """
     assert ran(child.strip(), tmp_path) == "True True\n"
+
+
+def test_what_the_parent_has_counted_no_child_sends_again(tmp_path: Path) -> None:
+    program = """
+        import os
+        from opentelemetry import metrics
+        otel.configure()
+        jobs = metrics.get_meter("user").create_counter("user.jobs")
+        with otel.run("r"):
+            for _ in range(5):
+                with otel.node("n"):
+                    pass
+            jobs.add(5)
+            for _ in range(3):
+                if os.fork() == 0:
+                    with otel.node("n"):
+                        jobs.add(1)
+                    raise SystemExit
+                os.wait()
+        """
+    with receiving(Receiver(signals="traces,metrics")) as receiver:
+        done = python(program, tmp_path, **receiver.environment)
+    assert done.stderr == ""
+    counters = [metric.sum.data_points for metric in receiver.metrics if metric.name == "user.jobs"]
+    assert sum(point.as_int for points in counters for point in points) == 8
+    assert receiver.count_of("orchestrator.node.duration") == 8
+
+
+@pytest.mark.parametrize("does", ["pass", "jobs.add(1)"])
+def test_a_child_sends_metrics_only_if_it_has_some(tmp_path: Path, does: str) -> None:
+    program = f"""
+        import os
+        from opentelemetry import metrics
+        otel.configure()
+        jobs = metrics.get_meter("user").create_counter("user.jobs")
+        child = os.fork()
+        if child == 0:
+            {does}
+            raise SystemExit
+        os.waitpid(child, 0)
+        os._exit(0)
+        """
+    with receiving(Receiver(signals="traces,metrics")) as receiver:
+        done = python(program, tmp_path, **receiver.environment)
+    assert done.stderr == ""
+    assert bool(receiver.metrics) is (does != "pass")
+    assert ("user.jobs" in [m.name for m in receiver.metrics]) is (does != "pass")
+
+
+def test_a_child_without_telemetry_does_not_wait_for_an_endpoint_that_never_answers(
+    tmp_path: Path,
+) -> None:
+    program = """
+        import os, time
+        otel.configure()
+        child = os.fork()
+        if child == 0:
+            raise SystemExit
+        began = time.monotonic()
+        os.waitpid(child, 0)
+        print(time.monotonic() - began < 3, flush=True)  # of the 5 s that it has
+        os._exit(0)
+        """
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = python(
+            program,
+            tmp_path,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+        )
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_a_child_records_though_a_thread_of_the_parent_did_as_it_was_forked(
+    tmp_path: Path,
+) -> None:
+    program = """
+        import os, signal, threading
+        from opentelemetry import metrics
+        otel.configure()
+        with otel.run("r"):
+            pass
+        consumer = metrics.get_meter_provider()._measurement_consumer
+        (storage,) = consumer._reader_storages.values()
+        locks = [consumer._lock, storage._lock]
+        for matches in storage._instrument_view_instrument_matches.values():
+            locks += [match._lock for match in matches]
+        held, forked = threading.Event(), threading.Event()
+        def hold():
+            for lock in locks:
+                lock.acquire()
+            held.set()
+            forked.wait()
+            for lock in locks:
+                lock.release()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            with otel.run("r"):
+                pass
+            signal.alarm(0)
+            raise SystemExit
+        os.waitpid(child, 0)
+        forked.set()
+        """
+    with receiving(Receiver(signals="traces,metrics")) as receiver:
+        done = python(program, tmp_path, **receiver.environment)
+    assert done.returncode == 0, done.stderr
+    assert len(receiver.taken) == 2
+    assert receiver.count_of("gen_ai.invoke_workflow.duration") == 2
 
 
 def test_a_child_of_a_program_that_has_ended_its_telemetry_ends_it_no_second_time(

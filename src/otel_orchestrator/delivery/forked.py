@@ -14,6 +14,11 @@ def start_late(start: Callable[[], object]) -> None:
     _late[start] = None
 
 
+def has_nothing() -> bool:
+    """Whether this is a forked child that has no telemetry of its own yet."""
+    return bool(_late)
+
+
 def start_what_waits() -> None:
     """Start it: this process has telemetry of its own. For the hot path, too."""
     while _late:

@@ -28,7 +28,7 @@ from .._guard import guarded, logger
 from ..errors import OrchestratorError
 from ..semconv import Attr
 from ..urls import is_http_url
-from . import answers
+from . import answers, forked
 from .forwarding import ForwardingMetricExporter, ForwardingSpanExporter
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP"
@@ -178,10 +178,33 @@ def metric_reader(exporter: MetricExporter) -> PeriodicExportingMetricReader:
 
 
 class _Reader(PeriodicExportingMetricReader):
+    def collect(self, timeout_millis: float = 10_000) -> None:  # type: ignore[misc]  # not so final
+        """Collect, except in a forked child that has nothing of its own: it would wait for that."""
+        with guarded("looking for metrics of a forked child's own"):
+            if forked.has_nothing() and not self._has_recorded():
+                return
+        super().collect(timeout_millis)
+
     def _at_fork_reinit(self) -> None:
         # The parent's thread may hold it, with a dead endpoint nearly always; the child has none.
         self._export_lock = threading.Lock()
+        with guarded("setting up the metrics of a forked child"):
+            self._leave_to_parent()
         super()._at_fork_reinit()  # type: ignore[no-untyped-call]
+
+    def _leave_to_parent(self) -> None:
+        # What it has counted, the parent sends. And the locks of these may be held by a thread of
+        # the parent's, for ever: the child would wait for it where it records its first value.
+        consumer = self._consumer()
+        anew = type(consumer)(consumer._sdk_config, list(consumer._reader_storages))
+        consumer._lock = anew._lock
+        consumer._reader_storages = anew._reader_storages
+
+    def _has_recorded(self) -> bool:
+        return bool(self._consumer()._reader_storages[self]._instrument_view_instrument_matches)
+
+    def _consumer(self) -> Any:
+        return getattr(self._collect, "__self__")  # noqa: B009 - what it is a method of
 
 
 class _Watch:
