@@ -23,9 +23,27 @@ def is_of_a_run(file: Path) -> bool:
 
 
 def folder_from_environment() -> Path:
-    """Return where run files go: `OTEL_ORCHESTRATOR_RUN_DIR`, else below the working directory."""
-    chosen = os.environ.get("OTEL_ORCHESTRATOR_RUN_DIR")
-    return Path(chosen) if chosen else Path.cwd() / DEFAULT_FOLDER
+    """Return where run files go: `OTEL_ORCHESTRATOR_RUN_DIR`, else below the working directory.
+
+    Raises:
+        RunFileError: it is relative to a working directory that is gone.
+    """
+    return absolute(Path(os.environ.get("OTEL_ORCHESTRATOR_RUN_DIR") or DEFAULT_FOLDER))
+
+
+def absolute(folder: Path) -> Path:
+    """Return a folder such that it stays the same when the program changes its directory.
+
+    Raises:
+        RunFileError: it is relative to a working directory that is gone.
+    """
+    try:
+        return folder.absolute()
+    except FileNotFoundError as error:
+        raise RunFileError(
+            f"the working directory was removed, and {folder} would be in it. Name a folder from"
+            " the root: configure(run_dir=...) or OTEL_ORCHESTRATOR_RUN_DIR, or say run_files=False"
+        ) from error
 
 
 def make_run_folder(folder: Path) -> None:

@@ -42,7 +42,7 @@ from ..delivery.runfile import KEEP_RUNS, MAX_FILE_BYTES, RunFileProcessor
 from ..delivery.sender import Sender
 from ..lifecycle import spans
 from ..queue import tasks
-from ..run_folder import folder_from_environment
+from ..run_folder import absolute, folder_from_environment
 from ..semconv import Attr
 from . import self_metrics, variables
 from .arguments import check
@@ -172,7 +172,7 @@ def configure(
             made.provider = _tracer_provider(resource)
         exporter = partial(_span_exporter, made, traces, split) if made.is_mine and traces else None
         if run_files and isinstance(made.provider, TracerProvider):
-            folder = Path(run_dir) if run_dir is not None else folder_from_environment()
+            folder = folder_from_environment() if run_dir is None else absolute(Path(run_dir))
             if traces and exporter:
                 pending = _is_on("PENDING_SPANS", pending_spans)
                 made.sends = Sender(folder, traces.shown, exporter, shows_pending=pending)

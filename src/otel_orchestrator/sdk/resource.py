@@ -47,8 +47,8 @@ def label_of(resource: Resource) -> str | None:
 def _revision() -> str | None:
     """Return the commit of the program's own code, if it lies in a git repository."""
     script = getattr(sys.modules.get("__main__"), "__file__", None)
-    folder = Path(script).resolve().parent if script else Path.cwd()
     try:
+        folder = Path(script).resolve().parent if script else Path.cwd()
         done = subprocess.run(
             ["git", "rev-parse", "--verify", "--quiet", "HEAD"],
             cwd=folder,
