@@ -19,6 +19,7 @@ from otel_orchestrator.delivery import clean
 from otel_orchestrator.delivery.closing import _close, _Found
 from otel_orchestrator.delivery.runfile import RunFileProcessor
 from otel_orchestrator.delivery.stored import read_batch
+from otel_orchestrator.sources.runfiles import find_run, read_run
 
 from .receiver import Receiver, receiving
 from .test_delivery import ran, ship
@@ -49,7 +50,7 @@ def read_back(path: Path) -> dict[str, ReadableSpan]:
     return {span.name: span for span in batch.spans}
 
 
-@pytest.mark.parametrize("end", [None, 1e9 * 1_795_944_821, 1_795_944_821.5, -5, 2**80])
+@pytest.mark.parametrize("end", [None, 1e9 * 1_795_944_821, 1_795_944_821.5, -5, 0, 2**80])
 @pytest.mark.parametrize("start", [None, 1e9 * 1_795_944_820, 1_795_944_820.5, -5, float("inf")])
 def test_a_span_whose_times_are_no_instants_is_read_back_with_the_others(
     tmp_path: Path, start: Any, end: Any
@@ -86,6 +87,38 @@ def test_ordinary_times_are_no_reason_for_a_new_span() -> None:
     assert clean.span(span) is span
     reversed_by_its_program = ReadableSpan("n", resource=RESOURCE, start_time=9, end_time=5)
     assert clean.span(reversed_by_its_program) is reversed_by_its_program
+
+
+def test_a_span_with_more_attributes_than_the_sdk_keeps_stays_in_its_run(tmp_path: Path) -> None:
+    with receiving(Receiver()) as receiver:
+        ran(
+            """
+            from opentelemetry import trace
+            otel.configure()
+            with otel.run("r"):
+                with trace.get_tracer("t").start_as_current_span("noted early") as early:
+                    trace.get_tracer_provider().force_flush()
+                    for i in range(140):
+                        early.set_attribute(f"a{i}", i)
+                with trace.get_tracer("t").start_as_current_span("noted late") as late:
+                    for i in range(140):
+                        late.set_attribute(f"a{i}", i)
+                    trace.get_tracer_provider().force_flush()
+            """,
+            tmp_path,
+            receiver,
+        )
+    spans = read_run(find_run(None, tmp_path)).spans
+    assert [span.name for span in spans] == ["invoke_workflow r", "noted early", "noted late"]
+    for span in spans[1:]:
+        assert span.end_ns is not None
+        assert span.attributes["orchestrator.state"] == "working"
+        assert span.attributes["orchestrator.category"] == "compute"
+        assert span.attributes["a139"] == 139
+    sent = {span.name: span for span in receiver.taken}
+    keys = {attribute.key for attribute in sent["noted early"].attributes}
+    assert keys > {"orchestrator.run.id", "orchestrator.state"}
+    assert sent["noted early"].dropped_attributes_count == 140 - 128
 
 
 def test_a_span_that_cannot_be_encoded_loses_itself_alone(tmp_path: Path) -> None:

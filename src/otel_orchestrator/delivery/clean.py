@@ -260,7 +260,7 @@ def _event(given: Event, room: _Room) -> Event:
 def _times(start_ns: int | None, end_ns: int | None) -> tuple[int | None, int | None]:
     """Return when a span began and ended as OTLP can tell it."""
     start, end = _instant(start_ns), _instant(end_ns)
-    if end is None or (start is start_ns and end is end_ns):
+    if end is None or (end and start is start_ns and end is end_ns):
         return start, end
     return start, max(start or 1, end)  # rounding must not put it before the start; 0 is open
 

@@ -15,11 +15,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
@@ -41,6 +41,7 @@ from . import clean
 from .appending import Line, RunFiles, line_of
 from .closing import close_dead, ended_open
 from .forked import start_what_waits
+from .marks import with_marks
 from .queue_points import encode_queue
 from .sender import Sender
 
@@ -54,6 +55,8 @@ _OPEN_AT_MOST: Final = 20_000  # some instrumentations start spans that they nev
 _SPANS_PER_LINE: Final = 500
 _LINE_BYTES: Final = 2**20
 _SHUTDOWN_MS: Final = 5_000
+
+_Open = tuple[Span, Mapping[str, Any]]  # with the attributes that it began with
 
 
 class RunFileProcessor(SpanProcessor):
@@ -108,7 +111,7 @@ class RunFileProcessor(SpanProcessor):
     def _start(self) -> None:
         self.dropped = self.written = 0
         self._queue: deque[ReadableSpan | QueueChange] = deque()
-        self._open: dict[int, Span] = {}
+        self._open: dict[int, _Open] = {}
         self._noted: dict[int, str] = {}  # the file of each open span's start note
         self._files = self._new_files()
         self._process_file = f"{OUTSIDE}{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
@@ -131,7 +134,7 @@ class RunFileProcessor(SpanProcessor):
             if context is None or not context.trace_flags.sampled:
                 return
             if len(self._open) < _OPEN_AT_MOST:
-                self._open[context.span_id] = span
+                self._open[context.span_id] = span, vars(span)["_attributes"].copy()
             else:
                 why = "more spans are open than are noted: what is open is not shown of the others"
                 log_once_a_minute(why, "%s (%d are)", why, _OPEN_AT_MOST)
@@ -143,8 +146,8 @@ class RunFileProcessor(SpanProcessor):
             if context is None or not context.trace_flags.sampled:
                 return
             if context.span_id not in self._of_parent:
-                self._open.pop(context.span_id, None)
-                self._put(span)
+                began = self._open.pop(context.span_id, None)
+                self._put(span if began is None else with_marks(span, began[1]))
 
     def queue_changed(self, change: QueueChange) -> None:
         """Queue a change of the application's task queue for the next flush."""
@@ -286,15 +289,17 @@ class RunFileProcessor(SpanProcessor):
             return False
         return True
 
-    def _end_open(self, left_open: dict[int, Span]) -> None:
+    def _end_open(self, left_open: dict[int, _Open]) -> None:
         self._flush()
         ended_ns = time.time_ns()
         spans: dict[str, list[ReadableSpan]] = {}
-        for span_id, span in (left_open | self._open).items():
+        for span_id, began in (left_open | self._open).items():
             # The others ended meanwhile, and were just written.
             if (name := self._noted.get(span_id)) is not None:
-                snapshot = span._readable_span()
-                ended = snapshot if snapshot.end_time else ended_open(snapshot, ended_ns)
+                snapshot = _now(began)
+                ended = (
+                    snapshot if snapshot.end_time is not None else ended_open(snapshot, ended_ns)
+                )
                 spans.setdefault(name, []).append(ended)
         self._write_all(spans, {})
         self._sign.remove()
@@ -337,10 +342,10 @@ class RunFileProcessor(SpanProcessor):
             yield from self._span_lines(spans[middle:])
 
     def _to_note(self) -> list[ReadableSpan]:
-        unnoted = [s for span_id, s in list(self._open.items()) if span_id not in self._noted]
-        snapshots = [span._readable_span() for span in unnoted]
+        unnoted = [o for span_id, o in list(self._open.items()) if span_id not in self._noted]
+        snapshots = [_now(began) for began in unnoted]
         # One that ended meanwhile is in the queue, or in this very batch, with its end.
-        return [s for s in snapshots if not s.end_time]
+        return [s for s in snapshots if s.end_time is None]
 
     def _file_of(self, span: ReadableSpan) -> str:
         run_id = (span.attributes or {}).get(Attr.RUN_ID)
@@ -366,5 +371,10 @@ class RunFileProcessor(SpanProcessor):
             )
 
 
+def _now(began: _Open) -> ReadableSpan:
+    span, at_start = began
+    return with_marks(span._readable_span(), at_start)
+
+
 def _ended(spans: Sequence[ReadableSpan]) -> int:
-    return sum(1 for span in spans if span.end_time)
+    return sum(1 for span in spans if span.end_time is not None)
