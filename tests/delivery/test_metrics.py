@@ -118,6 +118,31 @@ def test_stored_metrics_are_read_back_as_they_were_written(tmp_path: Path) -> No
     assert encode_metrics(second[1]).to_dict() == written
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "meter.create_counter('odd').add(2**70)",
+        "meter.create_gauge('odd').set(-2**64)",
+        "meter.create_histogram('odd').record(2**70)",
+        "meter.create_counter('odd', description='\\ud800').add(1)",
+        "meter.create_counter('odd').add(decimal.Decimal('1.5'))",
+    ],
+)
+def test_an_odd_metric_loses_no_others(tmp_path: Path, odd: str) -> None:
+    code = f"""
+        import decimal
+        from opentelemetry import metrics
+        otel.configure()
+        meter = metrics.get_meter("user")
+        {odd}
+        with otel.run("r"), otel.node("n"):
+            pass
+        """
+    with receiving(with_metrics(Receiver())) as receiver:
+        assert ran(code, tmp_path, receiver) == ""
+    assert {"odd", NODES} <= {metric.name for metric in receiver.metrics}
+
+
 def test_an_endpoint_that_serves_no_metrics_is_no_outage(tmp_path: Path) -> None:
     """Jaeger alone is such a one: it takes spans, and answers 404 to metrics."""
     receiver = with_metrics(Receiver(metrics_status=404))

@@ -100,7 +100,7 @@ def _scope(given: Any) -> Any:
 
 
 def metrics(given: MetricsData) -> MetricsData:
-    """Return metrics without what is secret in their attributes."""
+    """Return metrics without what is secret in their attributes, as OTLP can tell them."""
     return replace(
         given,
         resource_metrics=[
@@ -111,7 +111,7 @@ def metrics(given: MetricsData) -> MetricsData:
                     replace(
                         group,
                         scope=_scope(group.scope),
-                        metrics=[_metric(metric) for metric in group.metrics],
+                        metrics=_metrics(group.metrics),
                     )
                     for group in block.scope_metrics
                 ],
@@ -287,15 +287,39 @@ def _status(given: Status, room: _Room) -> Status:
     return given if clean is given.description else Status(given.status_code, clean)
 
 
+def _metrics(given: Sequence[Any]) -> list[Any]:
+    clean = []
+    for one in given:
+        with guarded("making a metric fit to be sent"):
+            clean.append(_metric(one))
+    return clean
+
+
 def _metric(given: Any) -> Any:
     points = [_point(point) for point in given.data.data_points]
-    return replace(given, data=replace(given.data, data_points=points))
+    description = _encodable(given.description or "")
+    return replace(given, description=description, data=replace(given.data, data_points=points))
 
 
 def _point(given: Any) -> Any:
     room = _Room()
     exemplars = [
-        replace(one, filtered_attributes=_attributes(one.filtered_attributes, room))
+        replace(
+            one,
+            value=_number(one.value),
+            filtered_attributes=_attributes(one.filtered_attributes, room),
+        )
         for one in given.exemplars
     ]
-    return replace(given, attributes=_attributes(given.attributes, room), exemplars=exemplars)
+    numbers = {name: _number(getattr(given, name)) for name in _NUMBERS if hasattr(given, name)}
+    attributes = _attributes(given.attributes, room)
+    return replace(given, attributes=attributes, exemplars=exemplars, **numbers)
+
+
+_NUMBERS: Final = ("value", "sum", "min", "max")  # of one kind of point or another
+
+
+def _number(given: Any) -> Any:
+    if given is None or type(given) is float or (type(given) is int and abs(given) <= _LARGEST):
+        return given
+    return float(given)
