@@ -19,12 +19,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_orchestrator import alive
-from otel_orchestrator.delivery import runfile, sender
+from otel_orchestrator.delivery import appending, runfile, sender
 from otel_orchestrator.delivery.appending import Line, RunFiles
 from otel_orchestrator.delivery.ledger import Sent, count_owed, metrics_of, open_ledger
 from otel_orchestrator.delivery.metric_exporter import StoringMetricExporter
 from otel_orchestrator.delivery.runfile import RunFileProcessor
 from otel_orchestrator.delivery.stored import BYTES_AT_ONCE, read_batch
+from otel_orchestrator.run_folder import run_files
 
 from .receiver import Receiver, receiving
 from .test_delivery import ran, started, stored
@@ -103,8 +104,34 @@ def test_an_older_file_that_cannot_be_removed_does_not_cost_the_new_one(
 
     monkeypatch.setattr(Path, failing, fail)
     assert files.append("new", [Line(LINE)]) is None
+    files.make_room()
     monkeypatch.undo()
     assert {path.stem for path in tmp_path.glob("*.jsonl")} >= {"r1", "r2", "new"}
+
+
+def test_room_is_made_once_for_all_runs_that_are_written_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at every file: at each new one, that is the square of how many there are."""
+    looks = []
+
+    def look(folder: Path) -> list[tuple[float, int, Path]]:
+        looks.append(folder)
+        return run_files(folder)
+
+    monkeypatch.setattr(appending, "run_files", look)
+    processor = RunFileProcessor(tmp_path, Resource({}), keep_runs=5)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("t")
+    with processor._flushing:  # until all is queued
+        for number in range(20):
+            tracer.start_span("n", attributes={"orchestrator.run.id": f"r{number:02}"}).end()
+    processor.force_flush()
+    assert len(looks) == 1
+    kept = sorted(path.stem for path in tmp_path.glob("r*.jsonl"))
+    assert len(kept) == 5
+    provider.shutdown()
 
 
 def test_of_many_runs_that_find_no_room_one_line_says_so(tmp_path: Path) -> None:
@@ -322,5 +349,6 @@ def test_kept_metrics_that_must_make_room_are_said(
         os.utime(path, (0, 0))
     files = files_of(tmp_path, keep_runs=1)
     assert files.append("process-new", [Line(LINE)]) is None
+    files.make_room()
     assert "before http://there (metrics) took all of it, 1 exports of metrics" in caplog.text
     processor.shutdown()

@@ -11,6 +11,7 @@ import pytest
 
 from otel_orchestrator.sources.runfiles import find_run, list_runs, read_run
 
+from ..delivery.receiver import Receiver, receiving
 from .programs import RUN, python
 
 
@@ -98,6 +99,24 @@ def test_shutdown_keeps_its_bound_where_the_disk_does_not_answer(tmp_path: Path)
     in_time, took_s = done.stdout.splitlines()
     assert in_time == "False"
     assert 0.4 < float(took_s) < 1.0
+
+
+def test_metrics_do_not_wait_for_a_disk_that_takes_all_of_the_time(tmp_path: Path) -> None:
+    with receiving(Receiver(signals="traces,metrics")) as receiver:
+        done = python(
+            """
+            from otel_orchestrator import sdk
+            otel.configure()
+            with otel.run("r"), otel.node("n"):
+                pass
+            sdk._configured.file._flushing.acquire()  # as a writer has it that is far behind
+            print(otel.shutdown(3))
+            """,
+            tmp_path,
+            **receiver.environment,
+        )
+    assert done.stdout == "False\n"
+    assert receiver.count_of("orchestrator.node.duration") == 1
 
 
 def test_shutdown_may_wait_without_a_bound(tmp_path: Path) -> None:

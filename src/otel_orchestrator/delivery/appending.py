@@ -72,6 +72,7 @@ class RunFiles:
         self._fsync = fsync
         self._sender = sender
         self._full: set[str] = set()
+        self._newest: Path | None = None  # for which no room was made yet
 
     def path_of(self, name: str) -> Path:
         """Return where the file of a run is."""
@@ -98,7 +99,7 @@ class RunFiles:
             header = b'{"runFile":{"version":%d},' % VERSION
             if not encoded[0].startswith(b'{"runFile":'):
                 encoded[0] = header + encoded[0][1:]
-            self._make_room(keep=path)
+            self._newest = path
         if size + sum(map(len, encoded)) > self._max_file_bytes:
             self._full.add(path.stem)
             os.write(
@@ -124,7 +125,11 @@ class RunFiles:
                 self._sender.written(path, Batch(start, end, line.ended))
         return None
 
-    def _make_room(self, keep: Path) -> None:
+    def make_room(self) -> None:
+        """Remove the oldest files, if new ones were made: once for all that are made at a time."""
+        keep, self._newest = self._newest, None
+        if keep is None:
+            return
         total = 0
         newer = Counter[bool]()  # what is outside of every run pushes out no run
         for _, size, path in reversed(run_files(self._folder)):

@@ -196,6 +196,7 @@ class RunFileProcessor(SpanProcessor):
             before(path, path.stat().st_size if path.exists() else 0)
             return path if self._write(self._process_file, [line_of(line)]) else None
         finally:
+            self._files.make_room()
             self._flushing.release()
 
     # --- the writer ---
@@ -309,6 +310,7 @@ class RunFileProcessor(SpanProcessor):
     ) -> None:
         for name in {**spans, **changes}:
             self._write(name, list(self._lines(spans.get(name, []), changes.get(name, []))))
+        self._files.make_room()
 
     def _lines(
         self, spans: Sequence[ReadableSpan], changes: Sequence[QueueChange]

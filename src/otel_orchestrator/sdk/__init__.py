@@ -47,7 +47,7 @@ from ..semconv import Attr
 from . import self_metrics, variables
 from .arguments import check
 from .console import ConsoleProcessor, print_queue
-from .ending import EndedInThread, at_exit
+from .ending import EndedInThread, at_exit, soon_after
 from .marking import MarkingProcessor
 from .resource import label_of, resource_of
 from .run_totals import RunTotals
@@ -72,6 +72,7 @@ class _Configured:
         local: what works in this process.
         remote: what ends that which sends.
         ending: the process ends.
+        is_written: what there was to write to run files then is written, or there is no time left.
         closes: how each part is closed again, as long as another may fail.
     """
 
@@ -85,6 +86,7 @@ class _Configured:
     remote: list[EndedInThread] = field(default_factory=list)
     unsubscribe: list[Callable[[], None]] = field(default_factory=list)
     ending: threading.Event = field(default_factory=threading.Event)
+    is_written: threading.Event = field(default_factory=threading.Event)
     closes: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     @property
@@ -269,11 +271,12 @@ def _meter_provider(
 
 
 def _start_ending(made: _Configured) -> None:
-    made.closes["remote"] = made.ending.set
+    made.closes["metrics' end"], made.closes["spans' end"] = made.ending.set, made.is_written.set
     if made.is_mine and isinstance(made.provider, TracerProvider):
-        made.remote.append(EndedInThread(made.provider.shutdown, made.ending))
+        made.remote.append(EndedInThread(made.provider.shutdown, made.is_written))
     if made.meter_provider is not None:
-        made.remote.append(EndedInThread(made.meter_provider.shutdown, made.ending))
+        end = soon_after(made.is_written, made.meter_provider.shutdown)
+        made.remote.append(EndedInThread(end, made.ending))
 
 
 # --- what others see ---
@@ -353,8 +356,9 @@ def shutdown(timeout_s: float = _SHUTDOWN_TIMEOUT_S) -> bool:
     for unsubscribe in made.unsubscribe:
         with guarded("shutting down"):
             unsubscribe()
-    is_written = _write_the_rest(made.file, until)
     made.ending.set()
+    is_written = _write_the_rest(made.file, until)
+    made.is_written.set()
     in_time, unsent, lost = False, 0, 0
     with guarded("shutting down"):
         in_time = all(part.wait(_left_s(until)) for part in made.remote)

@@ -8,9 +8,12 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from .._guard import guarded
 from ..delivery.forked import start_late
+
+_LAST_VALUES_WAIT_S: Final = 1.0
 
 
 class EndedInThread:
@@ -65,6 +68,19 @@ class EndedInThread:
         with guarded("shutting down"):
             self._end()
         self._ended.set()
+
+
+def soon_after(event: threading.Event, end: Callable[[], object]) -> Callable[[], object]:
+    """Return what ends metrics: their last values tell what came before, but do not wait long.
+
+    They need some of the time themselves, to be sent.
+    """
+
+    def ended() -> object:
+        event.wait(_LAST_VALUES_WAIT_S)
+        return end()
+
+    return ended
 
 
 def at_exit(end: Callable[[], object]) -> None:
