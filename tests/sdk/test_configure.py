@@ -10,9 +10,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 
+from otel_orchestrator.delivery.otlp import metric_reader
 from otel_orchestrator.sources.runfiles import find_run, list_runs, read_run
 
+from ..delivery.receiver import Receiver, receiving
 from .programs import RUN, python, resource_of
 
 
@@ -259,3 +262,24 @@ def test_a_mistake_at_set_up_raises_and_says_what_to_type(
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("otel_orchestrator.errors.")
     assert said in last
+
+
+def test_another_exporter_than_otlp_is_no_mistake_but_is_said(tmp_path: Path) -> None:
+    with receiving(Receiver(signals="traces,metrics")) as receiver:
+        chosen = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "prometheus"}
+        code = "otel.configure()" + textwrap.dedent(RUN)
+        done = python(code, tmp_path, **{**receiver.environment, **chosen})
+    assert (done.returncode, done.stdout) == (0, "")
+    assert [line.partition(" is not")[0] for line in done.stderr.splitlines()] == [
+        "OTEL_TRACES_EXPORTER=console",
+        "OTEL_METRICS_EXPORTER=prometheus",
+    ]
+    assert len(receiver.taken) == 2
+    assert receiver.metrics
+
+
+def test_an_empty_interval_is_none_that_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", " ")
+    reader = metric_reader(ConsoleMetricExporter())
+    assert reader._export_interval_millis == 10_000
+    reader.shutdown()

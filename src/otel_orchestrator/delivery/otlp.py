@@ -75,7 +75,8 @@ class Signal:
         Raises:
             OrchestratorError: the endpoint is no URL, or the protocol is unknown.
         """
-        if os.environ.get(f"OTEL_{name.upper()}_EXPORTER", "otlp").strip() == "none":
+        by = os.environ.get(f"OTEL_{name.upper()}_EXPORTER", "").strip()
+        if by == "none":
             return None
         variable, endpoint = _first(f"{_PREFIX}_{name.upper()}_ENDPOINT", f"{_PREFIX}_ENDPOINT")
         if not endpoint:
@@ -89,6 +90,14 @@ class Signal:
         if protocol and protocol not in ("grpc", "http/protobuf"):
             raise OrchestratorError(
                 f"{variable}={protocol} is not supported. Type grpc or http/protobuf"
+            )
+        if by not in ("", "otlp"):
+            logger.warning(
+                "OTEL_%s_EXPORTER=%s is not supported: %s are sent by OTLP to where an endpoint is"
+                " set. Type otlp or none",
+                name.upper(),
+                by,
+                name,
             )
         return cls(name, endpoint, protocol or "grpc")
 
@@ -173,7 +182,7 @@ def metric_exporter(signal: Signal) -> MetricExporter:
 
 def metric_reader(exporter: MetricExporter) -> PeriodicExportingMetricReader:
     """Return a reader that exports every 10 s, unless `OTEL_METRIC_EXPORT_INTERVAL` says."""
-    said = os.environ.get("OTEL_METRIC_EXPORT_INTERVAL")
+    said = os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "").strip()
     return _Reader(exporter, export_interval_millis=None if said else _METRIC_INTERVAL_MS)
 
 
