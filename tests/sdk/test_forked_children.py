@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from ..delivery.receiver import Receiver, receiving
 from ..delivery.test_delivery import stored
@@ -68,6 +69,30 @@ def test_a_child_without_telemetry_ends_where_no_thread_can_be_started_any_more(
         print(otel.shutdown(), time.monotonic() - began < 4)  # of the 5 s that it has
     """
     assert ran(child.strip(), tmp_path) == "True True\n"
+
+
+def test_what_a_child_writes_and_sends_names_the_child(tmp_path: Path) -> None:
+    child = """
+        with otel.run("child"):
+            otel.observe_tasks([{"id": "a", "status": "planned"}])
+            print(os.getpid())
+        """
+    with receiving(Receiver()) as receiver:
+        pid = ran(child.strip(), tmp_path, receiver).strip()
+        bodies = b"".join(receiver.bodies)
+    said = f'{{"key":"process.pid","value":{{"intValue":"{pid}"}}}}'
+    files = [path.read_text() for path in tmp_path.glob("*.jsonl")]
+    (of_child,) = (text for text in files if "invoke_workflow child" in text)
+    assert of_child.count(said) == of_child.count('"process.pid"') >= 2, "spans, and the queue"
+    sent = ExportTraceServiceRequest.FromString(bodies)  # one after the other they are one
+    pids = {
+        attribute.value.int_value
+        for block in sent.resource_spans
+        for attribute in block.resource.attributes
+        if attribute.key == "process.pid"
+    }
+    assert len(pids) == 2
+    assert int(pid) in pids
 
 
 def test_what_the_parent_has_counted_no_child_sends_again(tmp_path: Path) -> None:

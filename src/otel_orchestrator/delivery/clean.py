@@ -25,6 +25,7 @@ from opentelemetry.trace import Link, Status
 
 from .. import redaction
 from .._guard import guarded
+from ..semconv import Attr
 from .forked import start_what_waits
 from .forwarding import ForwardingMetricExporter, ForwardingSpanExporter
 
@@ -73,12 +74,17 @@ def span(given: ReadableSpan) -> ReadableSpan:
 
 
 def resource(given: Resource) -> Resource:
-    """Return a resource without what is secret in it, such as a program's arguments."""
+    """Return a resource without what is secret in it, such as a program's arguments.
+
+    In a forked child it names that: the SDK keeps the resource of the parent.
+    """
     # By identity: all spans of a provider have the same one, and its hash is slow.
     known = _resources.get(id(given))
     if known is not None and known[0] is given:
         return known[1]
     attributes = _attributes(given.attributes, _Room()) or {}
+    if _pid_of_child is not None and Attr.PROCESS_PID in attributes:
+        attributes = {**attributes, Attr.PROCESS_PID: _pid_of_child}
     clean = given if attributes is given.attributes else Resource(attributes, given.schema_url)
     if len(_resources) >= _RESOURCES_AT_MOST:
         _resources.clear()
@@ -88,6 +94,16 @@ def resource(given: Resource) -> Resource:
 
 _RESOURCES_AT_MOST: Final = 64
 _resources: Final[dict[int, tuple[Resource, Resource]]] = {}
+_pid_of_child: int | None = None
+
+
+def _start_in_child() -> None:
+    global _pid_of_child  # noqa: PLW0603 - what process this is
+    _pid_of_child = os.getpid()
+    _resources.clear()
+
+
+os.register_at_fork(after_in_child=_start_in_child)
 
 
 def _scope(given: Any) -> Any:

@@ -106,6 +106,7 @@ class RunFileProcessor(SpanProcessor):
         # ends: as by `sys.exit()` in a child that was forked within a `with`.
         self._of_parent = self._of_parent | self._open.keys()
         self._sign.leave_to_parent()
+        self._resource = clean.resource(self._resource)
         self._start()
 
     def _start(self) -> None:
