@@ -95,6 +95,16 @@ def test_a_model_may_tell_words_by_hand(traced: InMemorySpanExporter, how: str) 
     assert attributes_of(chat)[Attr.LLM_CHUNKS] == 2
 
 
+@pytest.mark.parametrize("how", WAYS)
+def test_the_model_may_be_said_with_a_call(
+    traced: InMemorySpanExporter, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = FakeListChatModel(responses=["never"])
+    ask(model.bind(model="another", manager="x", token="x", prompt="x"), how)
+    assert tree(traced.get_finished_spans()) == "chat another"
+    assert caplog.text == ""
+
+
 # (what its chunks are made of, how many of them have content)
 SAID: list[tuple[list[dict[str, Any]], int]] = [
     ([{"content": ""}, {"content": "a"}, {"content": ""}], 1),

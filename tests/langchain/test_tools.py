@@ -47,6 +47,21 @@ def test_a_tool_that_fails_is_an_error_and_raises_its_own(traced: InMemorySpanEx
     assert tree(traced.get_finished_spans()) == "execute_tool fails [error]"
 
 
+@pytest.mark.parametrize("how", ["run", "arun"])
+def test_a_tools_options_may_have_any_names(
+    traced: InMemorySpanExporter, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    @tool
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    looked = look.run({}, tool="x") if how == "run" else in_loop(look.arun({}, tool="x"))
+    assert looked == "seen"
+    assert tree(traced.get_finished_spans()) == "execute_tool look"
+    assert caplog.text == ""
+
+
 def test_a_react_agent_is_one_span_with_calls_and_tools(
     traced: InMemorySpanExporter, llm: LLM
 ) -> None:

@@ -145,7 +145,7 @@ class _Entry(Around):
         call.end()
 
 
-def _enter(dialects: Dialects, *args: Any, **kwargs: Any) -> _Entry | None:
+def _enter(dialects: Dialects, /, *args: Any, **kwargs: Any) -> _Entry | None:
     client = args[0]
     options: Any = args[_OPTIONS] if len(args) > _OPTIONS else kwargs.get("options")
     if str(getattr(options, "method", "")).lower() != "post":

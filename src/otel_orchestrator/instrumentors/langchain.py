@@ -109,7 +109,7 @@ def _seeing_tokens(original: Any) -> Any:
     wrapper: Any
     if inspect.iscoroutinefunction(original):
 
-        async def wrapper(manager: Any, token: Any, *, chunk: Any = None, **kwargs: Any) -> Any:
+        async def wrapper(manager: Any, /, token: Any, *, chunk: Any = None, **kwargs: Any) -> Any:
             _see_token(token, chunk)
             if kwargs:
                 return await original(manager, token, chunk=chunk, **kwargs)
@@ -117,7 +117,7 @@ def _seeing_tokens(original: Any) -> Any:
 
     else:
 
-        def wrapper(manager: Any, token: Any, *, chunk: Any = None, **kwargs: Any) -> Any:
+        def wrapper(manager: Any, /, token: Any, *, chunk: Any = None, **kwargs: Any) -> Any:
             _see_token(token, chunk)
             if kwargs:
                 return original(manager, token, chunk=chunk, **kwargs)
@@ -130,20 +130,21 @@ def _seeing_events(original: Any) -> Any:
     wrapper: Any
     if inspect.iscoroutinefunction(original):
 
-        async def wrapper(manager: Any, event: Any, **kwargs: Any) -> Any:
+        async def wrapper(manager: Any, /, event: Any, **kwargs: Any) -> Any:
             _see_event(event)
             return await original(manager, event, **kwargs)
 
     else:
 
-        def wrapper(manager: Any, event: Any, **kwargs: Any) -> Any:
+        def wrapper(manager: Any, /, event: Any, **kwargs: Any) -> Any:
             _see_event(event)
             return original(manager, event, **kwargs)
 
     return functools.wraps(original)(wrapper)
 
 
-def _begin_generate(model: Any, *given: Any, **kwargs: Any) -> Operation | None:
+# The names of these are a call's own, too: `model.invoke(prompt, model="another")`.
+def _begin_generate(model: Any, /, *given: Any, **kwargs: Any) -> Operation | None:
     # A model that cannot stream answers `stream` by `invoke`: that call has its span already. A
     # model called inside another's has its own, so it is the instance that counts.
     under_way = chat.under_way()
@@ -155,7 +156,7 @@ def _begin_generate(model: Any, *given: Any, **kwargs: Any) -> Operation | None:
     return _begin(model, prompt, kwargs, streams=bool(kwargs.get("stream")))
 
 
-def _begin_stream(model: Any, *given: Any, **kwargs: Any) -> Operation | None:
+def _begin_stream(model: Any, /, *given: Any, **kwargs: Any) -> Operation | None:
     return _begin(model, given[0] if given else kwargs.get("input"), kwargs, streams=True)
 
 
@@ -316,7 +317,7 @@ def _take(call: ChatCall, key: str, value: Any) -> None:
         call.response[key] = value
 
 
-def _begin_tool(tool: Any, *_: Any, **kwargs: Any) -> Operation | None:
+def _begin_tool(tool: Any, /, *_: Any, **kwargs: Any) -> Operation | None:
     with guarded("starting a tool span"):
         measured: dict[str, AttributeValue] = {
             Attr.OPERATION: semconv.EXECUTE_TOOL,
