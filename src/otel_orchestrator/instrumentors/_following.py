@@ -106,6 +106,8 @@ class Following:
         """Read a chunk."""
         try:
             self._is_stepping = False
+            if isinstance(item, dict):
+                item = _Loose(item)
             self._read_chunk(self._call, item)
         except Exception:  # a `with` block around it costs more than all else here
             with guarded("reading a chunk"):
@@ -147,7 +149,7 @@ class Following:
                 for line in lines:
                     name, _, data = line.partition(b":")
                     if name == b"data" and data.lstrip()[:1] == b"{":
-                        self.see(json.loads(data, object_hook=_Loose))
+                        self.see(json.loads(data))
             if len(self._kept) > _MAX_KEPT_BYTES:
                 self._kept = None
 
@@ -244,7 +246,14 @@ spans.before_shutdown(_lose_open_ones)
 class _Loose(dict[str, Any]):
     """A decoded object that is read like the SDK's models, in which what is missing is None."""
 
-    __getattr__ = dict.get
+    def __getattr__(self, name: str) -> Any:
+        return _loosely(self.get(name))
+
+
+def _loosely(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_loosely(item) for item in value]
+    return _Loose(value) if isinstance(value, dict) else value
 
 
 def _watched(response: Any, following: Following) -> Any:

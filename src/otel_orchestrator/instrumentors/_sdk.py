@@ -157,6 +157,7 @@ def _enter(dialects: Dialects, /, *args: Any, **kwargs: Any) -> _Entry | None:
     entry = _Entry(args, kwargs)
     outer = chat.under_way()
     if outer is not None and outer.is_made_by(client):
+        outer.learn(_asked(client, _body(options)))
         entry.context = chat.with_sequence(outer)
     else:
         entry.call = _begin(client, dialect, options)
@@ -169,15 +170,10 @@ def _enter(dialects: Dialects, /, *args: Any, **kwargs: Any) -> _Entry | None:
 
 
 def _begin(client: Any, dialect: Dialect, options: Any) -> ChatCall | None:
-    body = options.json_data if isinstance(options.json_data, Mapping) else {}
+    body = _body(options)
     model = str(body.get("model") or type(client).__name__)
     prompt = tuple(body.get(name) for name in dialect.prompt)
-    attributes: dict[str, AttributeValue] = {**_address(client)}
-    if body.get("stream") is True:
-        attributes[Attr.REQUEST_STREAM] = True
-    for name, key in _SAMPLING:
-        if isinstance(value := body.get(name), int | float):
-            attributes[key] = value
+    attributes = _asked(client, body)
     with guarded("hashing a prompt"):
         asked = {**body, **(options.extra_json or {})}
         beside = {name: value for name, value in asked.items() if name not in dialect.prompt}
@@ -190,6 +186,21 @@ def _begin(client: Any, dialect: Dialect, options: Any) -> ChatCall | None:
         prompt=lambda: content.Prompt(*prompt),
     )
     return call if isinstance(call, ChatCall) else None
+
+
+def _body(options: Any) -> Mapping[str, Any]:
+    return options.json_data if isinstance(options.json_data, Mapping) else {}
+
+
+def _asked(client: Any, body: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    """Return the attributes of a request: where it goes, and how the answer is to be made."""
+    attributes = _address(client)
+    if body.get("stream") is True:
+        attributes[Attr.REQUEST_STREAM] = True
+    for name, key in _SAMPLING:
+        if isinstance(value := body.get(name), int | float):
+            attributes[key] = value
+    return attributes
 
 
 def _address(client: Any) -> dict[str, AttributeValue]:

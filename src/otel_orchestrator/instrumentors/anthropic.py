@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from ..llm import tokens
+from ..llm import content, tokens
 from ..llm.chat import ChatCall
 from ..llm.parts import get
 from ..semconv import Attr
@@ -54,7 +54,7 @@ def _read_message(call: ChatCall, message: Any) -> None:
     tokens.take(get(message, "usage"), tokens.ANTHROPIC, call.usage)
     _read_reason(call, get(message, "stop_reason"))
     if call.answer is not None:
-        call.answer.message(message)
+        call.answer.message(message, get(message, "stop_reason"))
 
 
 def _read_reason(call: ChatCall, reason: Any) -> None:
@@ -62,21 +62,36 @@ def _read_reason(call: ChatCall, reason: Any) -> None:
         call.response[Attr.FINISH_REASONS] = [reason]
 
 
-_TEXT: Final = "text_delta"
-
-
 def _read_event(call: ChatCall, event: Any) -> None:
-    kind = event.type
+    kind = getattr(event, "type", None)
     if kind == "content_block_delta":
         call.chunks.came()
-        if call.answer is not None and event.delta.type == _TEXT:
-            call.answer.piece(event.delta.text)
+        if call.answer is not None:
+            _gather(call.answer, event, get(event, "delta"))
+    elif kind == "content_block_start":
+        if call.answer is not None:
+            _gather(call.answer, event, get(event, "content_block"))
     elif kind == "message_start":
-        _sdk.read_envelope(call, event.message)
-        tokens.take(event.message.usage, tokens.ANTHROPIC, call.usage)
+        message = get(event, "message")
+        _sdk.read_envelope(call, message)
+        tokens.take(get(message, "usage"), tokens.ANTHROPIC, call.usage)
     elif kind == "message_delta":
-        tokens.take(event.usage, tokens.ANTHROPIC, call.usage)
-        _read_reason(call, event.delta.stop_reason)
+        tokens.take(get(event, "usage"), tokens.ANTHROPIC, call.usage)
+        _read_reason(call, get(get(event, "delta"), "stop_reason"))
+    elif kind == "error":
+        told = get(get(event, "error"), "type")
+        call.failure = told if isinstance(told, str) else "_OTHER"
+
+
+def _gather(answer: content.Answer, event: Any, piece: Any) -> None:
+    kind = get(piece, "type")
+    if kind in ("tool_use", "input_json_delta"):
+        call_id, name = get(piece, "id"), get(piece, "name")
+        answer.piece_of_call(get(event, "index"), call_id, name, get(piece, "partial_json"))
+    elif kind in ("text", "text_delta"):
+        answer.piece(get(piece, "text"))
+    elif kind in ("thinking", "thinking_delta"):
+        answer.piece(get(piece, "thinking"), content.REASONING)
 
 
 _MESSAGES: Final = _sdk.Dialect(

@@ -26,7 +26,7 @@ from .. import semconv
 from .._guard import guarded
 from ..lifecycle import spans, wrapping
 from ..lifecycle.spans import Operation
-from ..llm import chat, content, tokens
+from ..llm import chat, content, responses, tokens
 from ..llm.chat import ChatCall
 from ..semconv import Attr, Metric
 from ._patching import Patch, Seam, patch_all, unpatch
@@ -234,7 +234,7 @@ def _observe_result(call: Operation, result: Any) -> None:
     for answer in answers:
         _read_message(call, answer.message, is_made=id(answer) not in cached)
         if call.answer is not None:
-            call.answer.message(answer.message)
+            call.answer.message(answer.message, _reason_of(answer.message))
 
 
 def _observe_chunk(call: Operation, chunk: Any) -> None:
@@ -242,7 +242,9 @@ def _observe_chunk(call: Operation, chunk: Any) -> None:
         return
     if call.answer is not None:
         call.answer.piece(chunk.text)
-    if chunk.usage_metadata is not None or chunk.response_metadata:
+        for tool in getattr(chunk, "tool_call_chunks", None) or ():
+            call.answer.piece_of_call(tool["index"], tool["id"], tool["name"], tool["args"])
+    if getattr(chunk, "usage_metadata", None) is not None or chunk.response_metadata:
         _read_message(call, chunk)
 
 
@@ -274,7 +276,7 @@ def _see_event(event: Any) -> None:
         # Some models tell their tokens as well, and each of them before its event.
         if call is None or call.is_told_tokens:
             return
-        opens = event["event"] == "content-block-start"
+        opens = event.get("event") == "content-block-start"
         if _says_something(event.get("delta")) or (opens and _says_something(event.get("content"))):
             call.chunks.came()
     except Exception:  # as above
@@ -302,9 +304,12 @@ def _read_message(call: ChatCall, message: Any, *, is_made: bool = True) -> None
     told = getattr(message, "response_metadata", None) or {}
     _take(call, Attr.RESPONSE_MODEL, told.get("model_name") or told.get("model"))
     _take(call, Attr.RESPONSE_ID, told.get("id"))
-    reason = told.get("finish_reason") or told.get("stop_reason")
-    if isinstance(reason, str):
+    if (reason := _reason_of(message)) is not None:
         call.response[Attr.FINISH_REASONS] = [reason]
+
+
+def _reason_of(message: Any) -> str | None:
+    return responses.reason_of(getattr(message, "response_metadata", None))
 
 
 def _read_usage(call: ChatCall, message: Any) -> None:

@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from ..llm import tokens
+from ..llm import content, responses, tokens
 from ..llm.chat import ChatCall
 from ..llm.parts import get
 from ..semconv import Attr
@@ -68,50 +68,64 @@ def _read_completion(call: ChatCall, answer: Any) -> None:
     tokens.take(get(answer, "usage"), tokens.OPENAI_CHAT, call.usage)
     if call.answer is not None:
         for choice in choices:
-            call.answer.message(get(choice, "message"))
+            call.answer.message(get(choice, "message"), get(choice, "finish_reason"))
 
 
 _DELTAS: Final = ("content", "tool_calls", "refusal", "reasoning_content", "reasoning")
 
 
 def _read_completion_chunk(call: ChatCall, chunk: Any) -> None:
-    for choice in chunk.choices or ():
-        delta = choice.delta
-        if delta.content or any(getattr(delta, name, None) for name in _DELTAS):
+    # Azure's filters, gateways and classes of the program's own leave out what others have.
+    for choice in getattr(chunk, "choices", None) or ():
+        delta = getattr(choice, "delta", None)
+        if getattr(delta, "content", None) or any(getattr(delta, name, None) for name in _DELTAS):
             call.chunks.came()
             if call.answer is not None:
-                call.answer.piece(delta.content)
-        if choice.finish_reason:
+                _gather(call.answer, delta)
+        if reason := getattr(choice, "finish_reason", None):
             reasons = call.response.get(Attr.FINISH_REASONS, [])
             assert isinstance(reasons, list)
-            call.response[Attr.FINISH_REASONS] = [*reasons, choice.finish_reason]
+            call.response[Attr.FINISH_REASONS] = [*reasons, reason]
             _sdk.read_envelope(call, chunk)
-    if chunk.usage is not None:
+    if (usage := getattr(chunk, "usage", None)) is not None:
         _sdk.read_envelope(call, chunk)
-        tokens.take(chunk.usage, tokens.OPENAI_CHAT, call.usage)
+        tokens.take(usage, tokens.OPENAI_CHAT, call.usage)
+
+
+def _gather(answer: content.Answer, delta: Any) -> None:
+    answer.piece(get(delta, "content"))
+    for tool in get(delta, "tool_calls") or ():
+        function = get(tool, "function")
+        name, arguments = get(function, "name"), get(function, "arguments")
+        answer.piece_of_call(get(tool, "index"), get(tool, "id"), name, arguments)
 
 
 def _read_response(call: ChatCall, answer: Any) -> None:
     _sdk.read_envelope(call, answer)
     tokens.take(get(answer, "usage"), tokens.OPENAI_RESPONSES, call.usage)
-    status = get(answer, "status")
-    reason = get(get(answer, "incomplete_details"), "reason")
-    if isinstance(reason, str) or status == "completed":
-        call.response[Attr.FINISH_REASONS] = [reason if isinstance(reason, str) else "stop"]
-    if call.answer is not None:
-        for item in get(answer, "output") or ():
-            if get(item, "type") == "message":
-                call.answer.message(item)
-            elif get(item, "type") == "function_call":
-                call.answer.message({"tool_calls": [item]})
+    if (reason := responses.reason_of(answer)) is not None:
+        call.response[Attr.FINISH_REASONS] = [reason]
+    if get(answer, "status") == "failed":
+        _read_failure(call, get(answer, "error"))
+    if call.answer is not None and (output := get(answer, "output")):
+        call.answer.message({"content": output}, reason)
+
+
+def _read_failure(call: ChatCall, error: Any) -> None:
+    code = get(error, "code")
+    call.failure = code if isinstance(code, str) and code else "_OTHER"
 
 
 def _read_event(call: ChatCall, event: Any) -> None:
-    kind = event.type
+    kind = getattr(event, "type", None) or ""
     if kind.endswith(".delta"):
         call.chunks.came()
+        if call.answer is not None and kind == "response.output_text.delta":
+            call.answer.piece(get(event, "delta"))
     elif kind in ("response.completed", "response.incomplete", "response.failed"):
-        _read_response(call, event.response)
+        _read_response(call, get(event, "response"))
+    elif kind == "error":
+        _read_failure(call, event)
 
 
 _CHAT: Final = _sdk.Dialect(

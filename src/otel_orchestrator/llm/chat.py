@@ -5,12 +5,11 @@ that passes several of them is one span, and its tokens are counted once. What d
 identity of the call, never a switch for a whole context: a request is part of a call that is under
 way if that call's model object holds the client (`ChatCall.is_made_by`), or asks for the same
 model (`begin`); and `foreign_span` says whether another instrumentation made this call's span.
-Other instrumentations are told in their own words that a call has its span (`_announced`).
+Other instrumentations are told in their own words that a call has its span (`announcing`).
 """
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -26,7 +25,7 @@ from .._guard import guarded
 from ..lifecycle import spans
 from ..lifecycle.spans import Operation
 from ..semconv import Attr, Metric, Outcome
-from . import content, prices, tokens
+from . import announcing, content, prices, tokens
 from .responses import Chunks
 
 _CALL_KEY: Final = otel_context.create_key("otel-orchestrator-chat-call")
@@ -35,9 +34,6 @@ _SEQUENCE_KEY: Final = otel_context.create_key("otel-orchestrator-attempts")
 # A record in a histogram of the SDK's costs several microseconds, as much as all else that we do
 # for a chunk together: of a long stream an even choice of so many gaps is recorded.
 _GAPS_RECORDED: Final = 32
-
-# How OpenLLMetry's instrumentations hear that a call has its span.
-_OPENLLMETRY_KEY: Final = "suppress_language_model_instrumentation"
 
 _CHAT_OPERATIONS: Final = frozenset({"chat", "generate_content", "text_completion"})
 _RECENT: Final[OrderedDict[str, None]] = OrderedDict()
@@ -66,6 +62,7 @@ class ChatCall(Operation):
         is_cached: all did, so that no model was asked; None as long as nobody has said.
         is_foreign: another instrumentation made the span, ends it, and counts the tokens.
         is_told_tokens: its model tells each token, so that nothing else needs to.
+        failure: the `error.type` of an answer that says itself that the call failed.
         part_of: the call that this is a part of, which gets all that this one learns.
         usage: tokens by attribute.
         chunks: when those with content came.
@@ -79,6 +76,7 @@ class ChatCall(Operation):
         "answer",
         "attempts",
         "chunks",
+        "failure",
         "from_cache",
         "has_inner_usage",
         "host",
@@ -107,6 +105,7 @@ class ChatCall(Operation):
         self.is_told_tokens = False
         self.from_cache: list[Any] = []
         self.is_cached: bool | None = None
+        self.failure: str | None = None
         self.chunks = Chunks()
         self.usage: dict[str, int] = {}
         self.seen_usage: dict[str, int] = {}
@@ -124,6 +123,13 @@ class ChatCall(Operation):
         return any(
             value is client or getattr(value, "_client", None) is client for value in held.values()
         )
+
+    def learn(self, values: Mapping[str, AttributeValue]) -> None:
+        """Add what a request below says of itself, where nobody has said it."""
+        told = getattr(self.span, "attributes", None) or {}
+        self.set({key: value for key, value in values.items() if key not in told})
+        if self.host is None and isinstance(host := values.get(Attr.SERVER_ADDRESS), str):
+            self.host = host
 
     def attempted(self) -> None:
         """Note that one more HTTP request is made for it."""
@@ -148,6 +154,8 @@ class ChatCall(Operation):
         if self.end_ns:
             return
         with guarded("ending a chat call"):
+            if self.failure is not None and outcome != semconv.ERROR:
+                outcome, error_type = semconv.ERROR, self.failure
             if outcome == semconv.ABANDONED and Attr.FINISH_REASONS in self.response:
                 outcome = semconv.OK  # who knows why the model stopped needs to read no further
             if self.part_of is None and not self.is_foreign:
@@ -167,6 +175,7 @@ class ChatCall(Operation):
         """Give all that this part has learnt to the call that it is a part of."""
         tokens.add_up(self.usage or self.seen_usage, whole.seen_usage)
         whole.response.update(self.response)
+        whole.failure = self.failure
         whole.is_cached = bool(self.is_cached) and whole.is_cached is not False
         whole.attempts += self.attempts
         whole.rate_limited_ns += self.rate_limited_ns
@@ -187,7 +196,7 @@ class ChatCall(Operation):
             values.update(self._told())
             self._measure()
         if self.answer is not None:
-            values.update(self.answer.attributes())
+            values.update(self.answer.attributes(self.response.get(Attr.FINISH_REASONS)))
         if self.span.is_recording():  # another's may have ended before
             self.span.set_attributes(values)
         _remember(self.response.get(Attr.RESPONSE_ID))
@@ -292,6 +301,7 @@ def begin(
         # Below whatever the program has put between the two.
         call = ChatCall(outer.span, otel_context.get_current(), spans.now_ns())
         call.part_of = outer
+        outer.learn(values)
     elif foreign is not None:
         call = _adopt(foreign, values, measured)
     else:
@@ -315,22 +325,10 @@ def begin(
         if content.is_captured():
             call.answer = content.Answer()
         if not call.is_foreign:
-            call.context = _announced(call.context)
+            call.context = announcing.announced(call.context)
         call.context = otel_context.set_value(_CALL_KEY, call, call.context)
         call.context = otel_context.set_value(_SEQUENCE_KEY, Sequence(call), call.context)
     return call
-
-
-def _announced(context: Context) -> Context:
-    """Return `context`, in which other instrumentations make no second span for the call."""
-    context = otel_context.set_value(_OPENLLMETRY_KEY, True, context)
-    # OpenTelemetry's own have an object for it; the module is there if one of them is.
-    theirs = sys.modules.get("opentelemetry.util.genai.invocation")
-    key = getattr(theirs, "CLIENT_INFERENCE_CONTEXT_KEY", None)
-    make_data = getattr(theirs, "InferenceData", None)
-    if key is not None and make_data is not None:
-        context = otel_context.set_value(key, make_data(), context)
-    return context
 
 
 def _adopt(

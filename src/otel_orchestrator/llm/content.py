@@ -22,6 +22,9 @@ from .parts import get
 VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 DEFAULT_MAX_BYTES: Final = 16_384
 
+TEXT: Final = "text"
+REASONING: Final = "reasoning"
+
 _SPARE: Final = 4096
 _ON: Final = frozenset({"true", "1", "span_only", "span_and_event"})
 
@@ -85,41 +88,68 @@ class Prompt:
 class Answer:
     """What comes back, gathered piece by piece, never more of it than is going to be recorded."""
 
-    __slots__ = ("_is_cut", "_messages", "_pieces", "_room")
+    __slots__ = ("_is_cut", "_latest", "_messages", "_room", "_streamed")
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        self._streamed: dict[Any, tuple[Message, list[str]]] = {}
+        self._latest: Any = None
         self._messages: list[Message] = []
         self._room = _max_bytes + _SPARE  # so that `redact` sees what a cut would go through
         self._is_cut = False
 
-    def piece(self, text: Any) -> None:
-        """Add a piece of a streamed text."""
+    def piece(self, text: Any, kind: str = TEXT) -> None:
+        """Add a piece of a streamed text, or of the model's reasoning."""
         if isinstance(text, str) and text:
-            if self._room <= 0:
-                self._is_cut = True
-                return
-            self._pieces.append(text)
-            self._room -= len(text)
+            self._add(kind, {"type": kind}, text)
 
-    def message(self, message: Any) -> None:
-        """Add a whole message."""
-        self._messages.append({"role": "assistant", "parts": _parts(message)})
+    def piece_of_call(self, index: Any, call_id: Any, name: Any, arguments: Any) -> None:
+        """Add a piece of a streamed tool call, which only the first names."""
+        if index is None:  # whole calls, or more of the latest
+            index = self._latest if call_id is None else call_id
+        self._latest = index
+        part = {"type": "tool_call", "id": call_id, "name": name}
+        self._add(("tool_call", index), part, arguments if isinstance(arguments, str) else "")
 
-    def attributes(self) -> dict[str, AttributeValue]:
-        """Return the attributes for the span."""
+    def _add(self, key: Any, part: Message, text: str) -> None:
+        if self._room <= 0:
+            self._is_cut = True
+            return
+        pieces = self._streamed.setdefault(key, (part, []))[1]
+        pieces.append(text)
+        self._room -= len(text)
+
+    def message(self, message: Any, reason: Any = None) -> None:
+        """Add a whole message, and why the model stopped after it."""
+        self._messages.append(_answered(_parts(message), reason))
+
+    def attributes(self, reasons: Any = None) -> dict[str, AttributeValue]:
+        """Return the attributes for the span.
+
+        Args:
+            reasons: why the model stopped, as a streamed answer said at its end.
+        """
         values: dict[str, AttributeValue] = {}
         with guarded("recording an answer"):
             messages = list(self._messages)
-            if self._pieces and not messages:
-                text = "".join(self._pieces)
-                messages = [{"role": "assistant", "parts": [{"type": "text", "content": text}]}]
+            if self._streamed and not messages:
+                parts = [_joined(part, pieces) for part, pieces in self._streamed.values()]
+                messages = [_answered(parts, reasons[-1] if reasons else None)]
             if messages:
                 text, is_cut = _encode(messages)
                 values[Attr.OUTPUT_MESSAGES] = text
                 if is_cut or self._is_cut:
                     values[Attr.CONTENT_TRUNCATED] = True
         return values
+
+
+def _joined(part: Message, pieces: list[str]) -> Message:
+    name = "arguments" if part["type"] == "tool_call" else "content"
+    return {**part, name: "".join(pieces)}
+
+
+def _answered(parts: list[Any], reason: Any) -> Message:
+    message: Message = {"role": "assistant", "parts": parts}
+    return {**message, "finish_reason": reason} if isinstance(reason, str) else message
 
 
 def _listed(messages: Any) -> Iterable[Any]:
@@ -133,7 +163,13 @@ def _listed(messages: Any) -> Iterable[Any]:
     return flat
 
 
-_ROLES: Final = {"human": "user", "ai": "assistant"}
+_ROLES: Final = {
+    "human": "user",
+    "ai": "assistant",
+    "function_call": "assistant",
+    "reasoning": "assistant",
+    "function_call_output": "tool",
+}
 
 
 def _role(message: Any) -> str:
@@ -143,41 +179,49 @@ def _role(message: Any) -> str:
 
 def _parts(message: Any) -> list[dict[str, Any]]:
     if isinstance(message, str):
-        return [{"type": "text", "content": message}]
-    parts: list[dict[str, Any]] = []
+        return [{"type": TEXT, "content": message}]
     told = get(message, "content")
+    if "tool" in (get(message, "role"), get(message, "type")):
+        return [_returned(get(message, "tool_call_id"), told)]
+    parts: list[dict[str, Any]] = []
+    if told is None and get(message, "type") in _ROLES:  # one of the items of OpenAI's Responses
+        return [_part(message)]
     for block in told if isinstance(told, list | tuple) else [told]:
         if isinstance(block, str):
-            parts.append({"type": "text", "content": block})
+            parts.append({"type": TEXT, "content": block})
+        elif get(block, "type") == "message":
+            parts.extend(_parts(block))
         elif block is not None:
             parts.append(_part(block))
     for call in get(message, "tool_calls") or ():
         function = get(call, "function") or call
         arguments = get(function, "arguments") or get(function, "args")
-        parts.append(
-            {
-                "type": "tool_call",
-                "id": get(call, "id"),
-                "name": get(function, "name"),
-                "arguments": arguments if isinstance(arguments, str) else _dumped(arguments),
-            }
-        )
+        parts.append(_called(get(call, "id"), get(function, "name"), arguments))
     return parts
 
 
 def _part(block: Any) -> dict[str, Any]:
-    kind = str(get(block, "type") or "text")
+    kind = str(get(block, "type") or TEXT)
+    if kind == "function_call":
+        return _called(get(block, "call_id"), get(block, "name"), get(block, "arguments"))
+    if kind == "function_call_output":
+        return _returned(get(block, "call_id"), get(block, "output"))
+    if kind == "tool_use":
+        return _called(get(block, "id"), get(block, "name"), get(block, "input"))
+    if kind == "tool_result":
+        return _returned(get(block, "tool_use_id"), get(block, "content"))
     for name in ("text", "thinking", "reasoning", "refusal"):
         if isinstance(text := get(block, name), str):
-            return {"type": "text" if name == "text" else "reasoning", "content": text}
-    if kind == "tool_use":
-        arguments = _dumped(get(block, "input"))
-        name, call_id = get(block, "name"), get(block, "id")
-        return {"type": "tool_call", "id": call_id, "name": name, "arguments": arguments}
-    if kind == "tool_result":
-        response = _dumped(get(block, "content"))
-        return {"type": "tool_call_response", "response": response}
+            return {"type": TEXT if name == "text" else REASONING, "content": text}
     return {"type": kind}  # images, audio and files are named and never recorded
+
+
+def _called(call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:
+    return {"type": "tool_call", "id": call_id, "name": name, "arguments": _dumped(arguments)}
+
+
+def _returned(call_id: Any, response: Any) -> dict[str, Any]:
+    return {"type": "tool_call_response", "id": call_id, "response": _dumped(response)}
 
 
 def _dumped(value: Any) -> str:

@@ -52,9 +52,18 @@ def _read_one(told: Told, answer: Any) -> None:
             break
     choices = get(answer, "choices")
     first = choices[0] if isinstance(choices, list) and choices else meta
-    reason = get(first, "finish_reason") or get(meta, "stop_reason")
-    if isinstance(reason, str):
+    if (reason := reason_of(first)) is not None:
         told.response[Attr.FINISH_REASONS] = [reason]
+
+
+def reason_of(told: Any) -> str | None:
+    """Return why a model stopped, by what a response, a choice or a message's metadata tells."""
+    reason = get(told, "finish_reason") or get(told, "stop_reason")
+    # OpenAI's Responses say only why they are incomplete.
+    reason = reason or get(get(told, "incomplete_details"), "reason")
+    if not reason and get(told, "status") == "completed":
+        return "stop"
+    return reason if isinstance(reason, str) else None
 
 
 _GAPS_KEPT: Final = 4096
