@@ -51,6 +51,8 @@ RETRY_BACKOFF: Final = "retry_backoff"
 RATE_LIMIT: Final = "rate_limit"
 POOL: Final = "pool"
 CONSUMER: Final = "consumer"
+READER: Final = "reader"
+"""What a stream waits on that its consumer holds."""
 HUMAN: Final = "human"
 # ("git" above is a category, too.)
 WAITS: Final = (

@@ -142,6 +142,7 @@ def anthropic(llm: LLM, stack: ExitStack) -> Group:
 def langchain(llm: LLM, stack: ExitStack) -> Group:
     from langchain_core.caches import InMemoryCache
     from langchain_core.callbacks.manager import CallbackManagerForLLMRun
+    from langchain_core.rate_limiters import InMemoryRateLimiter
     from langchain_core.tools import tool
     from langchain_openai import ChatOpenAI
 
@@ -177,6 +178,9 @@ def langchain(llm: LLM, stack: ExitStack) -> Group:
 
     cached = ChatOpenAI(model="gpt-asked", cache=InMemoryCache(), **given)
 
+    limiter = InMemoryRateLimiter(requests_per_second=1000, check_every_n_seconds=0.001)
+    limited = ChatOpenAI(model="gpt-asked", rate_limiter=limiter, **given)
+
     async def followed() -> str:
         stream = await model.astream_events("x", version="v3")
         return str((await stream.output).text)
@@ -186,6 +190,8 @@ def langchain(llm: LLM, stack: ExitStack) -> Group:
         "invoke": lambda: model.invoke("x").content,
         "stream": lambda: "".join(str(chunk.content) for chunk in model.stream("x")),
         "left": left,
+        "limited": lambda: limited.invoke("x").content,
+        "async limited": lambda: runner.run(limited.ainvoke("x")).content,
         "batch": lambda: [answer.content for answer in model.batch(["x", "y"])],
         "ainvoke": lambda: runner.run(model.ainvoke("x")).content,
         "astream": lambda: runner.run(astreamed()),

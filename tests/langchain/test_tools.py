@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from langchain_core.messages import HumanMessage
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, ToolException, tool
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
@@ -45,6 +45,24 @@ def test_a_tool_that_fails_is_an_error_and_raises_its_own(traced: InMemorySpanEx
     with pytest.raises(KeyError):
         fails.invoke({})
     assert tree(traced.get_finished_spans()) == "execute_tool fails [error]"
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+@pytest.mark.parametrize(("given", "fails"), [("1", "raised"), ("x", "did not fit")])
+def test_a_failure_that_a_tool_makes_a_message_of_is_one(
+    traced: InMemorySpanExporter, how: str, given: str, fails: str
+) -> None:
+    def look(at: int) -> str:
+        """Look."""
+        raise ToolException(KEY)
+
+    looking = StructuredTool.from_function(
+        look, handle_tool_error="raised", handle_validation_error="did not fit"
+    )
+    call = {"name": "look", "args": {"at": given}, "id": "call_9", "type": "tool_call"}
+    answer = looking.invoke(call) if how == "invoke" else in_loop(looking.ainvoke(call))
+    assert answer.content == fails
+    assert tree(traced.get_finished_spans()) == "execute_tool look [error]"
 
 
 @pytest.mark.parametrize("how", ["run", "arun"])

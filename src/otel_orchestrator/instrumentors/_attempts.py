@@ -11,7 +11,7 @@ we only note when it was done, because from then on a failed attempt's caller ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -41,23 +41,28 @@ class Attempt(Operation):
         "_first_ns",
         "_headers_ns",
         "_is_connecting",
+        "_is_pool_full",
         "_is_tunnelling",
         "_sending_ns",
         "_sent_ns",
         "_tls_began_ns",
         "_tls_ns",
+        "_was_full",
+        "has_raised",
         "host",
         "retry_after_s",
         "status",
     )
 
-    def __init__(self, span: Span, host: str) -> None:
+    def __init__(self, span: Span, host: str, is_pool_full: Callable[[], bool]) -> None:
         started_ns = getattr(span, "start_time", None) or spans.now_ns()
         super().__init__(span, set_span_in_context(span), started_ns)
         self._asked_ns = spans.now_ns()
         self._headers_ns = 0
         self.host = host
         self._first_ns = 0
+        self._is_pool_full = is_pool_full
+        self._was_full = is_pool_full()
         self._is_connecting = False
         self._is_tunnelling = False
         self._tls_began_ns = 0
@@ -65,6 +70,7 @@ class Attempt(Operation):
         self._sending_ns = 0
         self._sent_ns = 0
         self._closed_ns = 0
+        self.has_raised = False
         self.status: int | None = None
         self.retry_after_s: float | None = None
 
@@ -74,7 +80,9 @@ class Attempt(Operation):
         now = spans.now_ns()
         if not self._first_ns:
             self._first_ns = now
-            self._waited_for_a_connection(now)
+            # Of several that asked at once, those after the first found a pool with room.
+            if self._was_full or self._is_pool_full():
+                self._waited_for_a_connection(now)
         action, _, stage = step.rpartition(".")
         if action in ("connect_tcp", "connect_unix_socket"):
             self._is_connecting = True
@@ -128,8 +136,8 @@ class Attempt(Operation):
 
     @property
     def failed(self) -> bool:
-        """Whether it raised, or its status says that it may be tried again."""
-        return self.status is None or self.status >= 400
+        """Whether it raised, or its status says that it may be tried again; not while it lasts."""
+        return self.has_raised or (self.status is not None and self.status >= 400)
 
     def over_ns(self) -> int:
         """When it was over: its headers, or the body of an error, whichever is later."""
@@ -144,9 +152,9 @@ class Attempt(Operation):
             self._waited_for_a_connection(ended_ns - spans.GAP_NS)
 
 
-def begin(span: Span, host: str, retries: int) -> Attempt:
+def begin(span: Span, host: str, retries: int, is_pool_full: Callable[[], bool]) -> Attempt:
     """Start to follow an attempt, and record the back-off before it, if it is a retry."""
-    attempt = Attempt(span, host)
+    attempt = Attempt(span, host, is_pool_full)
     sequence = chat.sequence()
     if sequence is None or (sequence.call.host not in (None, host) and retries == 0):
         return attempt

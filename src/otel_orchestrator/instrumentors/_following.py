@@ -12,12 +12,14 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from time import time_ns
 from typing import Any, Final
 from weakref import WeakSet
 
 from .. import semconv
 from .._guard import guarded
 from ..lifecycle import spans
+from ..lifecycle.wrapping import NO_HOLD_NS
 from ..llm.chat import ChatCall
 from ._patching import Around
 
@@ -34,6 +36,7 @@ class Following:
     __slots__ = (
         "__weakref__",
         "_call",
+        "_handed_ns",
         "_headers",
         "_is_of_events",
         "_is_stepping",
@@ -51,6 +54,7 @@ class Following:
         self._reader: object = None
         self._is_stepping = False
         self._left_ns = 0
+        self._handed_ns = 0
         self._headers = response.headers
         kind = str(self._headers.get("content-type", ""))
         is_encoded = "content-encoding" in self._headers
@@ -67,11 +71,11 @@ class Following:
         if response is None or not hasattr(response, "extensions"):
             read_whole(call, result)
             return False
-        if response.is_closed:
-            if raw is not None:
-                read_whole(call, response.json())
-            return False
         following = cls(call, response, read_whole, read_chunk)
+        # A transport may have read it already: events are still to be seen, a whole is there.
+        if response.is_closed and raw is not None and not following._is_of_events:
+            read_whole(call, response.json())
+            return False
         response.extensions[_KEY] = following
         response.stream = _watched(response, following)
         _open.add(following)
@@ -93,6 +97,8 @@ class Following:
                 self.see(item)
                 yield item
                 self._is_stepping = True
+                if time_ns() - self._handed_ns >= NO_HOLD_NS:
+                    self._held()
 
     async def async_items(self, inner: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Yield what `inner` yields, and see it."""
@@ -101,11 +107,14 @@ class Following:
                 self.see(item)
                 yield item
                 self._is_stepping = True
+                if time_ns() - self._handed_ns >= NO_HOLD_NS:
+                    self._held()
 
     def see(self, item: Any) -> None:
         """Read a chunk."""
         try:
             self._is_stepping = False
+            self._handed_ns = time_ns()
             if isinstance(item, dict):
                 item = _Loose(item)
             self._read_chunk(self._call, item)
@@ -113,11 +122,20 @@ class Following:
             with guarded("reading a chunk"):
                 raise
 
+    def _held(self, until_ns: int | None = None) -> None:
+        """Note that the reader has kept what it got last, if it has."""
+        with guarded("noting how long a chunk was read"):
+            since_ns, self._handed_ns = self._handed_ns, 0
+            until_ns = until_ns or spans.now_ns()
+            if since_ns and until_ns - since_ns >= NO_HOLD_NS:
+                self._call.held(since_ns, until_ns)
+
     def _reads(self, reader: object) -> None:
         """Note that a reader takes an item from the stream, and until it is seen what it does."""
         self._reader = reader
         self._left_ns = 0
         self._is_stepping = True
+        self._held()
 
     def _over(self, error: BaseException | None) -> None:
         """Note that nobody is reading any more: at the end of the stream if there is no error."""
@@ -136,7 +154,9 @@ class Following:
             self._leave()
 
     def _leave(self, otherwise_ns: int | None = None) -> None:
-        self._call.end(semconv.ABANDONED, end_ns=self._left_ns or otherwise_ns)
+        end_ns = self._left_ns or otherwise_ns or spans.now_ns()
+        self._held(end_ns)
+        self._call.end(semconv.ABANDONED, end_ns=end_ns)
 
     def bytes_came(self, part: bytes) -> None:
         """Read a part of a body that is read as bytes, or keep it for the end."""

@@ -165,6 +165,7 @@ def _enter(dialects: Dialects, /, *args: Any, **kwargs: Any) -> _Entry | None:
             return None
         entry.dialect = dialect
         entry.context = entry.call.context
+    _read_what_cannot_be_parsed(entry.call or outer, dialect, options)
     _leave_out_the_native_span(entry, options)
     return entry
 
@@ -207,6 +208,23 @@ def _address(client: Any) -> dict[str, AttributeValue]:
     url = client.base_url
     port = url.port or (80 if url.scheme == "http" else 443)
     return {Attr.SERVER_ADDRESS: url.host, Attr.SERVER_PORT: port}
+
+
+def _read_what_cannot_be_parsed(call: ChatCall | None, dialect: Dialect, options: Any) -> None:
+    """Read an answer whose parsing raises: nobody gets it, but it was made and is paid for."""
+    parse = options.post_parser
+    if call is None or not callable(parse):
+        return
+
+    def parse_and_see(answer: Any) -> Any:
+        try:
+            return parse(answer)
+        except Exception:
+            with guarded("reading an answer"):
+                dialect.read_whole(call, answer)
+            raise
+
+    options.post_parser = parse_and_see
 
 
 def _leave_out_the_native_span(entry: _Entry, options: Any) -> None:

@@ -63,7 +63,7 @@ def _read_reason(call: ChatCall, reason: Any) -> None:
 
 
 def _read_event(call: ChatCall, event: Any) -> None:
-    kind = getattr(event, "type", None)
+    kind = event.type
     if kind == "content_block_delta":
         call.chunks.came()
         if call.answer is not None:

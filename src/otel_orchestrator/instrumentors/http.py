@@ -9,6 +9,7 @@ and Anthropic SDKs use httpx2; what patches only httpx sees none of their reques
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Collection
 from importlib import import_module
@@ -63,11 +64,15 @@ class _Asking(Around):
         _mark(self._span)
         retries = _retries(request.headers)
         host = request.url.host.decode("latin-1")
-        self._attempt = attempt = _attempts.begin(self._span, host, retries)
+        self._attempt = attempt = _attempts.begin(
+            self._span, host, retries, functools.partial(_is_full, self.args[0])
+        )
         request.extensions[_TRACE] = self._make_trace(attempt, request.extensions.get(_TRACE))
 
     def ends(self, error: BaseException | None) -> None:
-        """The span tells how it ended: whoever made it has seen the same."""
+        """Note that it raised; its span tells what: whoever made it has seen the same."""
+        if self._attempt is not None:
+            self._attempt.has_raised = error is not None
 
     def gave(self, response: Any) -> None:
         """Note what the response says about trying again."""
@@ -136,6 +141,12 @@ def _clean_url(span: Span) -> None:
             parts = urlsplit(url)
             host = parts.netloc.rpartition("@")[2]
             span.set_attribute(key, urlunsplit((parts.scheme, host, parts.path, "", "")))
+
+
+def _is_full(pool: Any) -> bool:
+    """Return whether a request may have to wait for a connection; where nobody says, it may."""
+    at_most = getattr(pool, "_max_connections", None)
+    return at_most is None or len(pool.connections) >= at_most
 
 
 def _retries(headers: Collection[tuple[bytes, bytes]]) -> int:

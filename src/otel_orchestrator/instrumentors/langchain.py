@@ -24,12 +24,12 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import semconv
 from .._guard import guarded
-from ..lifecycle import spans, wrapping
+from ..lifecycle import spans, waits, wrapping
 from ..lifecycle.spans import Operation
 from ..llm import chat, content, responses, tokens
 from ..llm.chat import ChatCall
 from ..semconv import Attr, Metric
-from ._patching import Patch, Seam, patch_all, unpatch
+from ._patching import Around, Patch, Seam, around, patch_all, unpatch
 from ._prompts import prompt_hash
 from ._providers import forget_llm_options, use_llm_options, use_providers
 
@@ -53,6 +53,7 @@ _PROVIDERS: Final = {
 _NO_CALLS: Final = "some calls of chat models have no span of their own"
 _NO_CACHE: Final = "an answer out of a cache looks like a call"
 _NO_CHUNKS: Final = "models that stream when they are invoked tell no chunks"
+_NO_LIMITS: Final = "waiting for a rate limiter counts as the model's work"
 _NO_TOOLS: Final = "some tool calls have no span of their own"
 _BASE_URLS: Final = ("openai_api_base", "anthropic_api_url", "base_url")
 
@@ -69,6 +70,7 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
     def _instrument(self, **kwargs: Any) -> None:
         from langchain_core.callbacks import manager
         from langchain_core.language_models.chat_models import BaseChatModel
+        from langchain_core.rate_limiters import InMemoryRateLimiter
         from langchain_core.tools.base import BaseTool
 
         use_providers(kwargs)
@@ -79,7 +81,8 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
         )
         whole = _wrapping(_begin_generate, _observe_result)
         streamed = _wrapping(_begin_stream, _observe_chunk)
-        tool = _wrapping(_begin_tool, None)
+        tool = _wrapping(_begin_tool, _observe_tool)
+        asked = functools.partial(around, _asking)
         seams = [
             Seam(BaseChatModel, "generate", whole, _NO_CALLS),
             Seam(BaseChatModel, "agenerate", whole, _NO_CALLS),
@@ -87,6 +90,8 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
             Seam(BaseChatModel, "astream", streamed, _NO_CALLS),
             Seam(BaseChatModel, "_convert_cached_generations", _seeing_cached, _NO_CACHE),
             *(Seam(run, "on_llm_new_token", _seeing_tokens, _NO_CHUNKS) for run in runs),
+            Seam(InMemoryRateLimiter, "acquire", asked, _NO_LIMITS),
+            Seam(InMemoryRateLimiter, "aacquire", asked, _NO_LIMITS),
             Seam(BaseTool, "run", tool, _NO_TOOLS),
             Seam(BaseTool, "arun", tool, _NO_TOOLS),
         ]
@@ -209,6 +214,35 @@ def _address(model: Any) -> dict[str, AttributeValue]:
             port = parts.port or (443 if parts.scheme == "https" else 80)
             return {Attr.SERVER_ADDRESS: parts.hostname, Attr.SERVER_PORT: port}
     return {}
+
+
+class _Asking(Around):
+    """A call asks its model's rate limiter, which makes it wait until it may go on."""
+
+    __slots__ = ("_asked_ns", "_call")
+
+    def __init__(self, call: ChatCall, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(args, kwargs)
+        self._call = call
+        self._asked_ns = 0
+
+    def begins(self) -> None:
+        """Note when it asks."""
+        self._asked_ns = spans.now_ns()
+
+    def ends(self, error: BaseException | None) -> None:
+        """Record the wait, however it ended."""
+        until_ns = spans.now_ns()
+        self._call.rate_limited_ns += until_ns - self._asked_ns
+        waits.record(semconv.RATE_LIMIT, self._asked_ns, until_ns, parent=self._call)
+
+    def gave(self, result: Any) -> None:
+        """Whether it may go on is the model's business."""
+
+
+def _asking(*args: Any, **kwargs: Any) -> _Asking | None:
+    call = chat.under_way()
+    return None if call is None else _Asking(call, args, kwargs)
 
 
 def _seeing_cached(original: Any) -> Any:
@@ -340,3 +374,9 @@ def _begin_tool(tool: Any, /, *_: Any, **kwargs: Any) -> Operation | None:
             measured=measured,
         )
     return None
+
+
+def _observe_tool(call: Operation, result: Any) -> None:
+    # What the tool raised it has made a message of: `handle_tool_error`, `handle_validation_error`.
+    if getattr(result, "status", None) == semconv.ERROR:
+        call.end(semconv.ERROR)

@@ -75,19 +75,20 @@ _DELTAS: Final = ("content", "tool_calls", "refusal", "reasoning_content", "reas
 
 
 def _read_completion_chunk(call: ChatCall, chunk: Any) -> None:
-    # Azure's filters, gateways and classes of the program's own leave out what others have.
-    for choice in getattr(chunk, "choices", None) or ():
-        delta = getattr(choice, "delta", None)
-        if getattr(delta, "content", None) or any(getattr(delta, name, None) for name in _DELTAS):
+    for choice in chunk.choices or ():
+        delta = choice.delta  # which is None where Azure only says what its filter thinks
+        if delta is not None and (
+            delta.content or any(getattr(delta, name, None) for name in _DELTAS)
+        ):
             call.chunks.came()
             if call.answer is not None:
                 _gather(call.answer, delta)
-        if reason := getattr(choice, "finish_reason", None):
+        if reason := choice.finish_reason:
             reasons = call.response.get(Attr.FINISH_REASONS, [])
             assert isinstance(reasons, list)
             call.response[Attr.FINISH_REASONS] = [*reasons, reason]
             _sdk.read_envelope(call, chunk)
-    if (usage := getattr(chunk, "usage", None)) is not None:
+    if (usage := chunk.usage) is not None:
         _sdk.read_envelope(call, chunk)
         tokens.take(usage, tokens.OPENAI_CHAT, call.usage)
 
@@ -117,7 +118,7 @@ def _read_failure(call: ChatCall, error: Any) -> None:
 
 
 def _read_event(call: ChatCall, event: Any) -> None:
-    kind = getattr(event, "type", None) or ""
+    kind = event.type or ""
     if kind.endswith(".delta"):
         call.chunks.came()
         if call.answer is not None and kind == "response.output_text.delta":

@@ -290,6 +290,9 @@ class Operation:
         seconds = (self.end_ns - self.start_ns) / 1e9
         metrics.record(self._metric, seconds, measured, self.context)
 
+    def held(self, start_ns: int, end_ns: int) -> None:
+        """Note that whoever reads what it yields has kept an item; for subclasses."""
+
     def finishing(self) -> None:
         """Add what is only known at the end; for subclasses."""
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import nullcontext
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from .._guard import guarded
 from .attaching import Inside
@@ -18,6 +19,9 @@ from .spans import Operation
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+NO_HOLD_NS: Final = 100_000
+"""Whoever keeps an item for less only reads it."""
 
 
 def wrap(
@@ -99,6 +103,16 @@ def _show(
         observe(operation, value)
 
 
+def _was_held(operation: Operation | None, since_ns: int) -> None:
+    try:
+        until_ns = time.time_ns()
+        if until_ns - since_ns >= NO_HOLD_NS and operation is not None:
+            operation.held(since_ns, until_ns)
+    except Exception:  # a `with` block around it costs more than all else here
+        with guarded("noting how long an item was read"):
+            raise
+
+
 def _generator(
     function: Callable[..., Any],
     begin: Callable[..., Operation | None],
@@ -120,15 +134,18 @@ def _generator(
                         result = stop.value
                         break
                 _show(observe, operation, item)
+                since_ns = time.time_ns()
                 try:
                     argument = yield item
                     action = generator.send
                 except GeneratorExit:
+                    _was_held(operation, since_ns)
                     with inside:
                         generator.close()
                     raise
                 except BaseException as thrown:
                     action, argument = generator.throw, thrown
+                _was_held(operation, since_ns)
         except BaseException as error:
             operation.fail(error)
             raise
@@ -172,14 +189,17 @@ def _async_generator(
                     except StopAsyncIteration:
                         break
                 _show(observe, operation, item)
+                since_ns = time.time_ns()
                 try:
                     awaited = generator.asend((yield item))
                 except GeneratorExit:
+                    _was_held(operation, since_ns)
                     with inside:
                         await generator.aclose()
                     raise
                 except BaseException as thrown:
                     awaited = generator.athrow(thrown)
+                _was_held(operation, since_ns)
         except BaseException as error:
             if operation is not None:
                 operation.fail(error)

@@ -22,7 +22,7 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import metrics, runs, semconv
 from .._guard import guarded
-from ..lifecycle import spans
+from ..lifecycle import spans, waits
 from ..lifecycle.spans import Operation
 from ..semconv import Attr, Metric, Outcome
 from . import announcing, content, prices, tokens
@@ -31,9 +31,8 @@ from .responses import Chunks
 _CALL_KEY: Final = otel_context.create_key("otel-orchestrator-chat-call")
 _SEQUENCE_KEY: Final = otel_context.create_key("otel-orchestrator-attempts")
 
-# A record in a histogram of the SDK's costs several microseconds, as much as all else that we do
-# for a chunk together: of a long stream an even choice of so many gaps is recorded.
-_GAPS_RECORDED: Final = 32
+# Each may be worth a span, but not a span for each of thousands of chunks.
+_HOLDS_TOLD: Final = 100
 
 _CHAT_OPERATIONS: Final = frozenset({"chat", "generate_content", "text_completion"})
 _RECENT: Final[OrderedDict[str, None]] = OrderedDict()
@@ -57,6 +56,7 @@ class ChatCall(Operation):
     Attributes:
         model_name: the model that was asked for.
         owner: what makes the call: a LangChain model or an SDK's client; None by hand.
+        holds: how often its reader has kept a chunk for more than a moment.
         host: where its requests go, if that is known.
         from_cache: answers that came out of a cache of LangChain's.
         is_cached: all did, so that no model was asked; None as long as nobody has said.
@@ -69,7 +69,7 @@ class ChatCall(Operation):
         seen_usage: the same, as read from below; counts where nobody says better.
         response: attributes that the response told.
         attempts: HTTP requests so far.
-        rate_limited_ns: waited after a 429 so far.
+        rate_limited_ns: waited for rate limits so far.
     """
 
     __slots__ = (
@@ -79,6 +79,7 @@ class ChatCall(Operation):
         "failure",
         "from_cache",
         "has_inner_usage",
+        "holds",
         "host",
         "is_cached",
         "is_foreign",
@@ -112,6 +113,7 @@ class ChatCall(Operation):
         self.response: dict[str, AttributeValue] = {}
         self.answer: content.Answer | None = None
         self.attempts = 0
+        self.holds = 0
         self.rate_limited_ns = 0
 
     def is_made_by(self, client: Any) -> bool:
@@ -137,6 +139,16 @@ class ChatCall(Operation):
         if self.is_foreign and self.span.is_recording():
             # Whoever made the span may end it before the stream is over, and with it the call.
             self.span.set_attribute(Attr.LLM_ATTEMPTS, self.attempts)
+
+    def held(self, start_ns: int, end_ns: int) -> None:
+        """Note that its reader kept a chunk, and asked for no other meanwhile."""
+        self.chunks.held(end_ns - start_ns)
+        self.holds, end_ns = self.holds + 1, end_ns - spans.GAP_NS
+        if self.holds <= _HOLDS_TOLD:
+            waits.record(semconv.CONSUMER, start_ns, end_ns, parent=self, on=semconv.READER)
+        else:
+            self.add_short_wait(semconv.CONSUMER, end_ns - start_ns)
+            waits.measure(semconv.CONSUMER, end_ns - start_ns, self.context)
 
     @property
     def last_seen_ns(self) -> int:
@@ -251,11 +263,8 @@ class ChatCall(Operation):
         if self.chunks.count and not self.is_foreign:
             seconds = (self.chunks.first_ns - self.start_ns) / 1e9
             metrics.record(Metric.LLM_TIME_TO_FIRST_CHUNK, seconds, measured, context)
-            gaps = self.chunks.gaps_ns
-            for gap_ns in gaps[:: -(-len(gaps) // _GAPS_RECORDED) or 1]:
-                metrics.record(
-                    Metric.LLM_TIME_PER_OUTPUT_CHUNK, max(0, gap_ns) / 1e9, measured, context
-                )
+            for gap_s in self.chunks.some_gaps_s():
+                metrics.record(Metric.LLM_TIME_PER_OUTPUT_CHUNK, gap_s, measured, context)
         if self.attempts:
             metrics.record(Metric.LLM_ATTEMPTS, self.attempts, measured, context)
         if self.rate_limited_ns:

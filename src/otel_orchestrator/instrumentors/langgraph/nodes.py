@@ -20,7 +20,6 @@ from ...semconv import Attr, Metric
 from .reader import Reader
 from .shape import START
 
-READER: Final = "reader"
 SLOT: Final = "slot"
 _ERROR: Final = "__error__"
 _NO_RESULT: Final = (_ERROR, "__interrupt__")
@@ -179,7 +178,7 @@ class TaskRecord:
         for held_ns, released_ns in reader.holds if reader else ():
             if since_ns < released_ns <= start_ns:
                 self._waited(semconv.QUEUE, since_ns, held_ns, SLOT)
-                self._waited(semconv.CONSUMER, max(since_ns, held_ns), released_ns, READER)
+                self._waited(semconv.CONSUMER, max(since_ns, held_ns), released_ns, semconv.READER)
                 since_ns = released_ns + GAP_NS
         self._waited(semconv.QUEUE, since_ns, start_ns, SLOT)
 

@@ -38,7 +38,7 @@ from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...queue.fields import TaskFields, task_id_of
 from ...semconv import Attr, Metric
-from .nodes import READER, Activity, RunFacts
+from .nodes import Activity, RunFacts
 from .reader import Reader
 from .shape import START, Shape
 from .superstep import Superstep
@@ -282,7 +282,9 @@ class GraphRun:
         """End the run: its reader has got the last item, or wants no more."""
         for held_ns, released_ns in self._reader.take() if self._reader else ():
             since_ns = max(held_ns, self._last_end_ns + GAP_NS)
-            waits.record(semconv.CONSUMER, since_ns, released_ns, parent=self._operation, on=READER)
+            waits.record(
+                semconv.CONSUMER, since_ns, released_ns, parent=self._operation, on=semconv.READER
+            )
             self._last_end_ns = max(self._last_end_ns, released_ns)
         first_error, error_type = self._ended_as
         if first_error is None and not isinstance(error, GeneratorExit):

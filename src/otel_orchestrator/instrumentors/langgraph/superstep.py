@@ -16,7 +16,7 @@ from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...redaction import Clean
 from ...semconv import Attr, Metric
-from .nodes import READER, RunFacts, TaskRecord
+from .nodes import RunFacts, TaskRecord
 from .reader import Hold, outside
 from .running import Attempt, stand_in
 
@@ -176,7 +176,7 @@ class Superstep:
                 # Before the first node it is in the way of each task, and told there.
                 if since_ns >= self.barrier_ns or self.span is None:
                     waits.record(
-                        semconv.CONSUMER, since_ns, until_ns, parent=self._owner, on=READER
+                        semconv.CONSUMER, since_ns, until_ns, parent=self._owner, on=semconv.READER
                     )
             overlap_ns += _length(hold) - sum(map(_length, parts))
         if overlap_ns > 0 and self.span is not None:
