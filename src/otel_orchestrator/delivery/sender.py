@@ -93,7 +93,7 @@ class Sender(SpanProcessor):
         shows_pending: bool = False,
     ) -> None:
         self._folder = folder
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._make_exporter = make_exporter
         self._shows_pending = shows_pending
         self._exporter: SpanExporter | None = make_exporter()
@@ -146,8 +146,8 @@ class Sender(SpanProcessor):
         with guarded("noting that a run file is to be sent"):
             try:
                 with open_ledger(run_file, patience_s=0) as ledger:
-                    if ledger.sent_to(self._endpoint) is None:
-                        ledger.note(self._endpoint, NOTHING)
+                    if ledger.sent_to(self.endpoint) is None:
+                        ledger.note(self.endpoint, NOTHING)
             except OSError:
                 return  # somebody is sending it, or it cannot be written: then `ship` has to
 
@@ -174,13 +174,13 @@ class Sender(SpanProcessor):
             "spans dropped",
             "%d spans are lost so far: no run file has room for them, and %s does not take them",
             self._dropped,
-            self._endpoint,
+            self.endpoint,
         )
 
     def removed(self, run_file: Path, owed: Mapping[str, int]) -> None:
         """Forget a run file that made room for newer ones, and count what is lost with it."""
         with self._lock:
-            self._dropped += owed.get(self._endpoint, 0)
+            self._dropped += owed.get(self.endpoint, 0)
             self._forget(run_file)
 
     def _go(self) -> None:
@@ -256,7 +256,7 @@ class Sender(SpanProcessor):
         close_dead(self._folder)
         with guarded("looking for what earlier programs could not send"):
             for _, size, path in run_files(self._folder):
-                if owed_to(path).get(self._endpoint):
+                if owed_to(path).get(self.endpoint):
                     with self._lock:
                         self._owed.setdefault(path, _Owed(size))
 
@@ -317,7 +317,7 @@ class Sender(SpanProcessor):
                 send_stored(
                     ledger,
                     run_file,
-                    self._endpoint,
+                    self.endpoint,
                     exporter,
                     known=owed.sent,
                     end=end,
@@ -335,7 +335,7 @@ class Sender(SpanProcessor):
 
     def _say_refused(self, count: int, what: str) -> None:
         log_once_a_minute(
-            "spans refused", "%s refuses %d spans of %s for good", self._endpoint, count, what
+            "spans refused", "%s refuses %d spans of %s for good", self.endpoint, count, what
         )
 
     def _send_without_file(

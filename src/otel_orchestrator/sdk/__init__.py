@@ -366,11 +366,12 @@ def shutdown(timeout_s: float = _SHUTDOWN_TIMEOUT_S) -> bool:
             made.metrics.keep_in_flight()
         if made.sender is not None:
             unsent, lost = made.sender.unsent(), made.sender.dropped
-    if unsent:
+    if unsent and made.sender is not None:
         logger.warning(
-            "%d spans are not sent yet. The run files keep them, and the next program that writes"
-            " and sends there sends them; or type: otel-orchestrator ship",
-            unsent,
+            "%s not sent yet to %s. The run files keep them, and the next program that writes and"
+            " sends there sends them; or type: otel-orchestrator ship",
+            "1 span is" if unsent == 1 else f"{unsent} spans are",
+            made.sender.endpoint,
         )
     return is_written and in_time and not unsent and not lost
 
