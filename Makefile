@@ -131,6 +131,8 @@ $(VENV)/.demo: $(VENV)/.created pyproject.toml
 $(VENV)/.dev: $(VENV)/.created pyproject.toml
 	@echo "Installing otel-orchestrator and its development tools into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]' --group dev
+	@# Each release of it wants the very release of the others that came out with it, days later.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'opentelemetry-instrumentation-threading>=0.66b0'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.podman: $(VENV)/.dev

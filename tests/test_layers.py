@@ -15,7 +15,7 @@ MAY_USE_THE_SDK |= {
 MAY_USE_THE_SDK |= {
     f"delivery/{name}.py"
     for name in (
-        "appending clean closing forwarding metric_exporter otlp pending queue_points runfile"
+        "appending clean closing forwarding marks metric_exporter otlp pending queue_points runfile"
         " sender sending stored stored_metrics"
     ).split()
 }

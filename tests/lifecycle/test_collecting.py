@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
-from otel_orchestrator.lifecycle import spans
+from otel_orchestrator.lifecycle import collecting, spans
 
 from ..sdk.programs import python
 from ..trees import attributes_of
@@ -87,8 +87,8 @@ def test_one_late_end_is_not_begun_amid_another(exported: InMemorySpanExporter) 
         order.append("outer")
         outer.end()
 
-    spans.end_late(end_inner)
-    spans.end_late(end_outer)
+    collecting.end_late(end_inner)
+    collecting.end_late(end_outer)
     with otel.node("next"):
         pass
     assert order == ["inner", "outer"]

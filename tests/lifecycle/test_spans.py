@@ -23,7 +23,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from otel_orchestrator import _guard, metrics
 from otel_orchestrator.instrumentors import _following
 from otel_orchestrator.instrumentors._following import Following
-from otel_orchestrator.lifecycle import attaching, spans, waits
+from otel_orchestrator.lifecycle import attaching, collecting, spans, waits
 from otel_orchestrator.llm import chat
 from otel_orchestrator.semconv import Attr, Metric
 
@@ -209,7 +209,7 @@ def test_a_forked_child_that_unwinds_tells_nothing_of_what_its_parent_has_open(
         with begin() as outer:
             outer.on_end = ended.append
             outer._metric = Metric.NODE_DURATION
-            spans.end_late(late.end)
+            collecting.end_late(late.end)
             if (child := os.fork()) == 0:
                 sys.exit()
     except SystemExit:

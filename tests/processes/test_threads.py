@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from langgraph.graph import START, StateGraph
+from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
@@ -55,11 +56,9 @@ def by_hand() -> None:
 
 @pytest.fixture
 def threading_instrumented() -> Iterator[None]:
-    # Its versions follow OpenTelemetry's with a delay, so it is not among what tests need.
-    threads = pytest.importorskip("opentelemetry.instrumentation.threading")
-    threads.ThreadingInstrumentor().instrument()
+    ThreadingInstrumentor().instrument()
     yield
-    threads.ThreadingInstrumentor().uninstrument()
+    ThreadingInstrumentor().uninstrument()
 
 
 def is_below_the_run(exported: InMemorySpanExporter, expected: str) -> None:

@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from .. import semconv
 from .._guard import guarded
-from ..lifecycle import spans
+from ..lifecycle import collecting, spans
 from ..lifecycle.wrapping import NO_HOLD_NS
 from ..llm.chat import ChatCall
 from ._patching import Around
@@ -142,7 +142,9 @@ class Following:
         self._is_stepping = False
         if isinstance(error, GeneratorExit):
             self._left_ns = spans.now_ns()
-            spans.end_late(self._has_left)  # the SDK's streams are cycles: lost means collected
+            collecting.end_late(
+                self._has_left
+            )  # the SDK's streams are cycles: lost means collected
         elif error is None or isinstance(error, StopIteration | StopAsyncIteration):
             self._call.end()
         else:
@@ -326,7 +328,7 @@ def _body_class(module: Any) -> Any:
         def __del__(self) -> None:
             # In the middle of a step it is the stream that lets go of it, and tells how it ends.
             if not sys.is_finalizing() and not self._following._is_stepping:
-                spans.end_late(self._following.lost)
+                collecting.end_late(self._following.lost)
 
     return Body
 

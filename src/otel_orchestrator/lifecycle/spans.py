@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from functools import partial
-from threading import get_ident
 from types import TracebackType
 from typing import Any, Final
 
@@ -42,7 +40,7 @@ from .. import metrics, redaction, runs, semconv
 from .._guard import guarded
 from ..semconv import Attr, Outcome, State
 from .attaching import attach, restore
-from .collecting import is_collecting
+from .collecting import end_late, end_late_ones, is_collecting, restore_late
 from .outcomes import outcome_of, type_name
 
 Attributes = Mapping[str, AttributeValue]
@@ -99,44 +97,6 @@ def not_before_shutdown(make_late_spans: Callable[[], None]) -> None:
         _before_shutdown.remove(make_late_spans)
 
 
-_late: Final[deque[Callable[[], None]]] = deque()
-_to_restore: Final[dict[int, list[Callable[[], None]]]] = {}
-"""What the collector made a thread leave, by the thread: a context is restored in its own only."""
-
-
-_ending_late: Final[set[int]] = set()
-"""Threads at it: what they end starts and ends spans, and an end in progress must not be met."""
-
-
-def end_late(end: Callable[[], None]) -> None:
-    """Call `end` when the program's next span starts or ends: for what the collector does.
-
-    They may run anywhere, even while the SDK holds one of its locks, which ending a span needs.
-    """
-    _late.append(end)
-
-
-def end_late_ones() -> None:
-    """End the spans whose end was noticed inside of a finalizer."""
-    this_thread = get_ident()
-    if is_collecting() or this_thread in _ending_late:
-        return  # each would put itself off again, or be ended before what it follows
-    for restore_it in reversed(_to_restore.pop(this_thread, ())):
-        with guarded("detaching a context"):
-            restore_it()
-    _ending_late.add(this_thread)
-    try:
-        while _late:
-            try:
-                end = _late.popleft()
-            except IndexError:  # another thread was faster
-                return
-            with guarded("ending a span"):
-                end()
-    finally:
-        _ending_late.discard(this_thread)
-
-
 def make_late_spans() -> None:
     """Make all spans that are made after the event and are not made yet."""
     end_late_ones()
@@ -152,9 +112,6 @@ _forks = 0
 def _start_in_child() -> None:
     global _forks  # noqa: PLW0603 - what the parent has open or late, the parent ends
     _forks += 1
-    _late.clear()
-    _ending_late.clear()
-    _to_restore.clear()
 
 
 os.register_at_fork(after_in_child=_start_in_child)
@@ -250,8 +207,7 @@ class Operation:
             end_late(partial(self.end, outcome, error_type=error_type, end_ns=noticed_ns))
             return
         with guarded("ending a span"):
-            if _late or _to_restore:
-                end_late_ones()
+            end_late_ones()
             self.is_ok = outcome == semconv.OK
             self.end_ns = max(self.start_ns, now_ns() if end_ns is None else end_ns)
             if self.is_inherited:
@@ -319,7 +275,7 @@ class Operation:
         if is_collecting() and self._token is not None:
             # However the block is left then: what is current by that time is not of its making.
             leave = partial(restore, self.context, self._token, GeneratorExit())
-            _to_restore.setdefault(get_ident(), []).append(leave)
+            restore_late(leave)
         else:
             restore(self.context, self._token, exc)
         if exc is None:
@@ -357,8 +313,7 @@ def start(
         measured: that histogram's attributes: low cardinality only.
         make: the class of the operation, for one that gathers more on its way.
     """
-    if _late or _to_restore:
-        end_late_ones()  # before anything else: it may leave a context that is still current
+    end_late_ones()  # before anything else: it may leave a context that is still current
     if parent is None:
         parent = runs.current()
     if start_ns is None:

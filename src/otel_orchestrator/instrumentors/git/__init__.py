@@ -22,7 +22,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 )
 
 from ..._guard import guarded
-from ...lifecycle import spans
+from ...lifecycle import collecting, spans
 from .._patching import Patch, Seam, patch_all, unpatch
 from .._providers import use_providers
 from . import protocols
@@ -119,7 +119,7 @@ def _use_trace2(options: Mapping[str, Any]) -> None:
 
 def _end(*, at_exit: bool = False) -> None:
     """End what can still be ended, while there is somebody to take the spans."""
-    spans.end_late_ones()
+    collecting.end_late_ones()
     end_held_ones(every=True)
     if _trace2 is not None:
         with guarded("reading git's events"):
@@ -135,7 +135,7 @@ def _begin(
         def given(position: int, name: str, default: Any = None) -> Any:
             return positional[position] if len(positional) > position else named.get(name, default)
 
-        spans.end_late_ones()
+        collecting.end_late_ones()
         end_held_ones()
         command = read_command(
             given(_ARGS, "args", ()),

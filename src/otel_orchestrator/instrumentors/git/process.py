@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 
 from ... import semconv
 from ..._guard import guarded
-from ...lifecycle import spans
+from ...lifecycle import collecting, spans
 from ...semconv import Attr, Metric
 from . import locks
 from .command import GitCommand
@@ -147,7 +147,7 @@ class GitProcess:
 
     def end_late(self, code: int | None) -> None:
         """Note the end now and end the span at the next opportunity; for finalizers."""
-        spans.end_late(functools.partial(self.exited, code, spans.now_ns()))
+        collecting.end_late(functools.partial(self.exited, code, spans.now_ns()))
 
     def exited(self, code: int | None, end_ns: int | None = None) -> None:
         """End the span, at once or as soon as everything that the process said is read.

@@ -31,8 +31,7 @@ from opentelemetry.trace import Link
 
 from ... import interruptions
 from ..._guard import guarded
-from ...lifecycle import outcomes, spans
-from ...lifecycle.collecting import is_collecting
+from ...lifecycle import collecting, outcomes, spans
 from ...semconv import INTERRUPTED
 from .._patching import Seam
 from .reader import followed, starting_reader
@@ -296,8 +295,10 @@ def abandon_all() -> None:
 
 def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> None:
     with guarded("closing a graph run"):
-        if is_collecting():  # a stream that nobody reads any more: no span may start or end now
-            spans.end_late(functools.partial(_close, loop, error, is_over=is_over))
+        if (
+            collecting.is_collecting()
+        ):  # a stream that nobody reads any more: no span may start or end now
+            collecting.end_late(functools.partial(_close, loop, error, is_over=is_over))
             return
         run: GraphRun | None = loop.__dict__.pop(_OURS, None)
         if run is None:

@@ -14,8 +14,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 from ..._guard import guarded
-from ...lifecycle import spans
-from ...lifecycle.collecting import is_collecting
+from ...lifecycle import collecting, spans
 from ...lifecycle.wrapping import first_step
 
 Hold = tuple[int, int]
@@ -222,7 +221,7 @@ def _follow(stream: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
 
 def _finish(reader: Reader, error: BaseException | None) -> None:
     with guarded("ending a graph run"):
-        if is_collecting():  # after its loop, which is closed late as well
-            spans.end_late(functools.partial(_finish, reader, error))
+        if collecting.is_collecting():  # after its loop, which is closed late as well
+            collecting.end_late(functools.partial(_finish, reader, error))
             return
         reader.finish(error)
