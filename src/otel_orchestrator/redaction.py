@@ -28,6 +28,7 @@ from ._guard import log_once_a_minute, logger
 from .errors import OrchestratorError
 from .secret_patterns import (
     ANY_KEY,
+    ANY_KEY_IN_CAPITALS,
     ASSIGNED,
     ASSIGNED_KEY,
     ASSIGNED_PASS,
@@ -216,7 +217,7 @@ def _is_hidden(name: Any, item: Any) -> bool:
         return False
     if is_secret(name):
         return item is not None
-    return isinstance(item, str) and _is_pass_named(name, item)
+    return isinstance(item, str) and (_is_pass_named(name, item) or _is_key_named(name, item))
 
 
 def _values(given: Sequence[Any], depth: int) -> Sequence[Any]:
@@ -255,6 +256,12 @@ def _remembered_value(name: str, given: str) -> str:
 
 def _is_pass_named(name: str, given: str) -> bool:
     return _says_pass(name) and _is_on and not _only_passes(given)
+
+
+def _is_key_named(name: str, given: str) -> bool:
+    """Whether it is some key, and looks like one: what it is for is not known."""
+    is_key = name.endswith("Key") and ANY_KEY_IN_CAPITALS.fullmatch(name) is not None
+    return is_key and _is_on and RANDOM.fullmatch(given) is not None
 
 
 @lru_cache(maxsize=_CACHED_AT_MOST)

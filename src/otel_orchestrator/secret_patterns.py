@@ -113,8 +113,10 @@ def _by_width(names: str) -> list[str]:
     return [f"(?:{'|'.join(same)})" for same in widths.values()]
 
 
-_NO_TOKEN: Final = ("unexpected ", *(f"{word}_" for word in "bos eos pad unk stop first".split()))
-_TOKEN: Final = "token" + "".join(f"(?<!{before}token)" for before in _NO_TOKEN)
+_NO_TOKEN: Final = "bos eos pad unk stop first"
+_TOKEN: Final = "token(?<!unexpected token)" + "".join(
+    f"(?<!(?<![a-z]){word}_token)" for word in _NO_TOKEN.split()
+)
 _NAMES: Final = rf"pass(?:[_-]?words?|wd|phrase)|pwd(?!=/)|secret|{_TOKEN}|credentials?"
 # What a key is for, or whose: others are those of tables, caches and keyboards.
 _KEYS: Final = (
@@ -191,7 +193,7 @@ _USERINFO: Final = re.compile(
 )
 _QUERY: Final = re.compile(
     r"[?&](?:(?:sig|auth|jwt|sas|signature|awsaccesskeyid|x-(?:amz|goog)-[a-z-]+)="
-    r"(?P<bare>[^&\s\"'\\#]+)|(?:key|code)=(?P<text>[^&\s\"'\\#]{8,}))"
+    r"(?P<bare>[^&\s\"'\\#]+)|(?:key|code)=(?P<text>[^&\s\"'\\#]{6,}))"
 )
 _CURL: Final = re.compile(
     r"(?<![\w-])curl\b(?:[^\n\\-]{0,200}+(?:\\\n?|-)){1,40}?(?<=[^\w-]-)(?:u|-(?:proxy-)?user)"
@@ -223,11 +225,14 @@ CONTEXTS: Final = (
     (("password",), NETRC),
     (("_key",), ANY_KEY),
 )
-# Numbers with a unit or parts, what a name stands for, a type and a call are none either.
+# Numbers with a unit or parts, what a name stands for, a type, and a call of a plain name are none
+# either. A password may look like much of that: so nothing that mixes cases and digits.
 NO_SECRET: Final = re.compile(
-    r"(?:\d{1,4}|\d{1,3}(?:,\d{3})+|\d+\.\d+(?:ms|s)?|\d+(?:ms|s)|true|false|null|none"
-    r"|\$\w+|(?:\$\{|\{\{)[^{}]*\}{0,2}|(?:str|bytes|string|int|float|bool|any)"
-    r"|[a-z]\w*\[[\w., |\[]*|[a-z_]\w*(?:\.\w+)*\([^)]*)[,)\]}:;]*",
+    r"(?:\d{1,4}|\d{1,3}(?:,\d{3})|\d{1,4}\.\d{1,4}(?:ms|s)?|\d{1,6}(?:ms|s)|true|false|null|none"
+    r"|(?:\$|\$\{|\$?\{\{)(?-i:[A-Z_]+|[a-z_.]*)"
+    r"|(?:str|bytes|string|int|float|bool|any)"
+    r"|(?:list|dict|tuple|set|optional|union|literal|sequence|mapping|iterable)\[[a-z., |\[]*"
+    r"|[a-z_]+(?:\.[a-z_]+)*\([a-z_.]*)[,)\]}:;]*",
     re.IGNORECASE,
 )
 # What may be said of something that passes, in lower case: a number, a mark, a value yet to be put
@@ -247,13 +252,22 @@ RANDOM: Final = re.compile(r"(?=[^\d]*\d)(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[\w+/=.
 # Names of attributes, in lower case. The last word counts, so `gen_ai.token.type` is none.
 SECRET_KEY: Final = re.compile(rf"(?:.*[._-])?(?:(?:{_NAMES}|{_KEY}){_ENDING}|{_HEADERS})")
 SECRET_PASS: Final = re.compile(rf"(?:.*[._-])?{_PASS}")
-_NO_SECRET_TOKENS: Final = (
-    "first next page start stop end bos eos pad unk cancellation continuation sync"
-)
+
+
+def _not_behind(words: str, end: str) -> str:
+    """Return what looks back for whole words in camelCase: `padToken`, but not `ipadToken`."""
+    return "".join(
+        rf"(?<!{word.title()}{end})(?<!(?<![A-Za-z]){word}{end})" for word in words.split()
+    )
+
+
+_NO_TOKENS: Final = "first next page start stop bos eos pad unk cancellation continuation"
 _KEYS_IN_CAPITALS: Final = "|".join(f"(?:{key}|{key.title()})Key" for key in _KEYS.split())
 SECRET_KEY_IN_CAPITALS: Final = re.compile(
-    r".*[a-z](?:Pass(?:words?|wd)|Secret|Cookie)|.*[a-z]Token"
-    + "".join(rf"(?<!{word[1:]}Token)" for word in _NO_SECRET_TOKENS.split())
-    + rf"|(?:.*[a-z_.-])?(?:{_KEYS_IN_CAPITALS})"
+    rf".*[a-z](?:Pass(?:words?|wd)|Secret|Cookie|Token{_not_behind(_NO_TOKENS, 'Token')})"
+    rf"|(?:.*[a-z_.-])?(?:{_KEYS_IN_CAPITALS})"
+)
+ANY_KEY_IN_CAPITALS: Final = re.compile(
+    rf".*[a-z0-9]Key{_not_behind(_OTHER_KEYS + ' idempotency object routing', 'Key')}"
 )
 SECRET_OPTION: Final = re.compile(rf"--?(?:[\w-]*[_-])?(?:{_NAMES}|{_KEY}|{_PASS})")

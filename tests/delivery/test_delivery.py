@@ -108,7 +108,7 @@ def test_what_was_meant_for_another_address_is_told_and_not_sent_unasked(
     last = list_runs(tmp_path)[0].id
     assert code == 0 and receiver.taken == []
     assert f" does not have all of {last} and 2 more. To send that to http://" in said
-    assert said.rstrip().endswith(f"name it: otel-orchestrator ship {last}")
+    assert f"name it: otel-orchestrator ship {last} --dir {tmp_path}" in said
 
 
 def test_this_process_sends_the_rest_when_the_endpoint_is_back(tmp_path: Path) -> None:

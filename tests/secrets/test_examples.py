@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 import time
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -146,6 +148,11 @@ SECRET: Final = f"""
     run --token '{CORE}' --api-key "{CORE}"
     {{'X-Api-Key': ['{CORE}'], "password": ["{CORE}"]}}
     password      = {CORE}
+    password=$up3r{CORE}
+    DB_PASSWORD={CORE}(abc)
+    password={{{{{CORE}
+    password={CORE}[word
+    token: 12345678.87654321{CORE}
     PASSWORD_PROD={CORE} API_KEY_STAGING={CORE} password2={CORE}
     api.key={CORE} x-functions-key: {CORE} passwords={CORE}
 """.strip()
@@ -218,7 +225,28 @@ def test_names_in_capitals_of_what_is_not_secret(name: str) -> None:
     assert redaction.value(name, "a1b2") == "a1b2"
 
 
-@pytest.mark.parametrize("name", "apiKey db.accessKey openaiKey clientSecret userToken".split())
+@pytest.mark.parametrize("seed", range(40))
+def test_passwords_of_all_characters_go(seed: int) -> None:
+    chosen = random.Random(seed)
+    characters = string.ascii_letters + string.digits + "$(){}[].,!%*+-_"
+    for _ in range(50):
+        password = "P4" + "".join(chosen.choices(characters, k=14))
+        assert password not in redaction.text(f"DB_PASSWORD={password}")
+        assert password[2:] not in redaction.text(f"DB_PASSWORD=${password[2:]}x4Z")
+
+
+@pytest.mark.parametrize("name", "clientKey sessionKey serviceRoleKey sshKey hfKey".split())
+def test_a_key_of_whatever_goes_if_it_looks_like_one(name: str) -> None:
+    assert redaction.value(name, f"{LONG}{LONG}") == redaction.MASK
+    assert redaction.value(name, "user-17") == "user-17"
+    assert redaction.value("cacheKey", f"{LONG}{LONG}") == f"{LONG}{LONG}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    "apiKey db.accessKey openaiKey clientSecret userToken uploadToken frontendToken linkToken"
+    " ipad_token".split(),
+)
 def test_names_in_capitals_of_what_is(name: str) -> None:
     assert redaction.value(name, "a1b2") == redaction.MASK
 

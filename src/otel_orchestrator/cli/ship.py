@@ -10,7 +10,7 @@ from ..run_folder import folder_from_environment
 from ..sources.runfiles import find_run, list_runs
 from .endpoint import endpoint_options, set_variables
 from .files import say
-from .naming import dir_option
+from .naming import dir_option, options_of
 from .progress import sending
 
 _REFUSED = 1
@@ -53,6 +53,7 @@ def command(
             say(
                 f"{other} does not have all of {its[-1].stem}{several}. To send that to"
                 f" {shipper.endpoint}, name it: otel-orchestrator ship {its[-1].stem}"
+                f"{options_of(endpoint=endpoint, protocol=protocol, dir=folder)}"
             )
     has_refused = False
     for path in paths:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import otel_orchestrator as otel
 
@@ -138,6 +139,8 @@ def _check_endpoint(options: argparse.Namespace) -> None:
 def _check_answers(url: str) -> None:
     """Connect once: the model's client would try for a long time, and then say less."""
     parts = urlsplit(url)
+    if parts.scheme in getproxies() and not proxy_bypass(parts.hostname or ""):
+        return  # the proxy connects, and may know names that are not known here
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname, port), _CONNECT_TIMEOUT_S).close()

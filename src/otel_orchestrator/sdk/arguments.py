@@ -25,7 +25,8 @@ def check(given: Mapping[str, Any]) -> None:
     # Nothing means "no limit" here: with 0, every run would be removed when the next one starts.
     for name in ("keep_runs", "max_run_file_bytes"):
         value = given[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        is_whole = isinstance(value, int | float) and value == value // 1  # 1e9, too
+        if isinstance(value, bool) or not is_whole or value < 1:
             raise OrchestratorError(
                 f"configure({name}={value!r}): give a whole number from 1 on, such as"
                 f" {name}=1_000_000"

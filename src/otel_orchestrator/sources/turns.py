@@ -14,8 +14,6 @@ from ..semconv import Attr
 
 _TURNS: Final = (semconv.LOOP, semconv.SUPERSTEP)
 _FIRST_LOOP: Final = 0
-_FIRST_SUPERSTEP: Final = 1
-"""LangGraph's own first one, which only reads the input, has no span."""
 
 
 def missing_turns(spans: Iterable[Span], ids: Set[str]) -> Iterator[str]:
@@ -36,14 +34,9 @@ def missing_turns(spans: Iterable[Span], ids: Set[str]) -> Iterator[str]:
         steps = [s for s in inside if s.operation == semconv.SUPERSTEP]
         steps += [s for loop in loops for s in below[loop.span_id]]
         if steps:  # loops by hand have whatever numbers their program gives them
-            first = None if _may_go_on(root) else _FIRST_SUPERSTEP
-            yield from _gap("supersteps", _numbers(steps, Attr.SUPERSTEP_INDEX), first)
+            # A graph that goes on at a checkpoint counts on from there, so any may be its first.
+            yield from _gap("supersteps", _numbers(steps, Attr.SUPERSTEP_INDEX), None)
             yield from _gap("loops", _numbers(loops, Attr.LOOP_INDEX), _FIRST_LOOP)
-
-
-def _may_go_on(root: Span) -> bool:
-    """Whether a graph may have begun at a checkpoint: LangGraph counts on from there."""
-    return Attr.CONVERSATION_ID in root.attributes or Attr.RESUMED in root.attributes
 
 
 def _numbers(turns: Iterable[Span], key: str) -> list[int]:
