@@ -9,7 +9,6 @@ import pytest
 
 from otel_orchestrator.analysis.study import study
 from otel_orchestrator.model import Run
-from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.gathering import Gathering
 
 from .generated import Spans
