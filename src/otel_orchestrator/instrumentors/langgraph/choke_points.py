@@ -295,9 +295,8 @@ def abandon_all() -> None:
 
 def _close(loop: Any, error: BaseException | None, *, is_over: bool = False) -> None:
     with guarded("closing a graph run"):
-        if (
-            collecting.is_collecting()
-        ):  # a stream that nobody reads any more: no span may start or end now
+        # A stream that nobody reads any more: no span may start or end now.
+        if collecting.is_collecting():
             collecting.end_late(functools.partial(_close, loop, error, is_over=is_over))
             return
         run: GraphRun | None = loop.__dict__.pop(_OURS, None)

@@ -15,14 +15,13 @@ from typing import Any, Final, Protocol
 
 from ..._guard import guarded
 from ...lifecycle import collecting, spans
-from ...lifecycle.wrapping import first_step
+from ...lifecycle.wrapping import NO_HOLD_NS, first_step
 
 Hold = tuple[int, int]
 
 # A reader that holds very many items for next to no time must not grow without bound.
 _HOLDS_AT_MOST: Final = 1_000
 _TOUCHING_NS: Final = 100_000
-_NO_HOLD_NS: Final = 100_000
 
 _starting: ContextVar[Reader | None] = ContextVar("otel_orchestrator_reader", default=None)
 
@@ -69,7 +68,7 @@ class Reader:
     def takes_back(self) -> None:
         """Note that the reader wants the next item, or has enough."""
         start_ns, end_ns = self._since_ns, spans.now_ns()
-        if end_ns - start_ns < _NO_HOLD_NS:  # `invoke` reads its own stream
+        if end_ns - start_ns < NO_HOLD_NS:  # `invoke` reads its own stream
             return
         holds = self.holds
         if holds and (start_ns - holds[-1][1] < _TOUCHING_NS or len(holds) >= _HOLDS_AT_MOST):
