@@ -92,6 +92,17 @@ def test_so_does_a_task_of_the_functional_api(traced: InMemorySpanExporter) -> N
     queued_in_turns(traced.get_finished_spans(), "piece")
 
 
+def test_a_reader_does_not_keep_a_thread_away(traced: InMemorySpanExporter) -> None:
+    graph = sends(work, 6)
+
+    async def read() -> None:
+        async for _ in graph.astream({"out": []}, stream_mode="updates"):
+            await asyncio.sleep(WORK_S / 4)
+
+    in_small_pool(read)
+    queued_in_turns(traced.get_finished_spans(), "worker")
+
+
 @pytest.mark.parametrize("stream_mode", ["values", "messages"])
 def test_a_router_belongs_to_its_node(traced: InMemorySpanExporter, stream_mode: Any) -> None:
     def route(state: State) -> str:

@@ -222,6 +222,30 @@ def test_a_reader_may_hold_a_superstep_before_its_tasks_start(
     assert total_s(spans).get("queue", 0) < 0.02
 
 
+@BOTH
+def test_a_reader_is_in_nobodys_way_once_the_tasks_are_handed_out(
+    traced: InMemorySpanExporter, is_async: bool
+) -> None:
+    injector = Injector()
+    work = injector.apause if is_async else injector.pause
+    graph = fan_out(lambda n: work(n, 0.08), "a", "b", "c", is_async=is_async)
+    config: Any = {"max_concurrency": 1}
+
+    async def aread() -> None:
+        async for _ in graph.astream({"out": []}, config, stream_mode="updates"):
+            await asyncio.sleep(0.04)
+
+    if is_async:
+        asyncio.run(aread())
+    else:
+        for _ in graph.stream({"out": []}, config, stream_mode="updates"):
+            time.sleep(0.04)
+    spans = traced.get_finished_spans()
+    tasks = {s.context.span_id for s in spans if s.name == "task worker" and s.context}
+    assert [s for s in waits(spans, "consumer") if s.parent and s.parent.span_id in tasks] == []
+    assert len(waits(spans, "queue")) == 2
+
+
 def test_a_task_that_cannot_be_read_hides_nothing_else(
     traced: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -170,13 +170,18 @@ class TaskRecord:
         if node is not None:
             node.end(semconv.ERROR, error_type=_TIMED_OUT, end_ns=self.ended_ns)
 
+    def handed_out(self) -> None:
+        """Note that LangGraph has handed out the superstep's tasks, this one among them."""
+        if self.run.reader is not None:
+            self.run.reader.lets_tasks_go()
+
     def _waited_to_start(self, start_ns: int) -> None:
         # A reader who held the stream before LangGraph could hand out the superstep's tasks is
         # not a missing slot. (Later holds stop nobody: the tasks are with their executor.)
         since_ns = self.scheduled_ns
         reader = None if self.is_pushed else self.run.reader
-        for held_ns, released_ns in reader.holds if reader else ():
-            if since_ns < released_ns <= start_ns:
+        for held_ns, released_ns in reader.holds_before_tasks or () if reader else ():
+            if since_ns < released_ns:
                 self._waited(semconv.QUEUE, since_ns, held_ns, SLOT)
                 self._waited(semconv.CONSUMER, max(since_ns, held_ns), released_ns, semconv.READER)
                 since_ns = released_ns + GAP_NS

@@ -46,14 +46,16 @@ class Reader:
         run: the graph run whose stream it is, until that ends.
         is_followed: there is one or was, so how long the stream's items are held is noted.
         holds: what was noted.
+        holds_before_tasks: those before the superstep's first task was handed out, if it was.
     """
 
-    __slots__ = ("_since_ns", "holds", "is_followed", "run")
+    __slots__ = ("_since_ns", "holds", "holds_before_tasks", "is_followed", "run")
 
     def __init__(self) -> None:
         self.run: Read | None = None
         self.is_followed = False
         self.holds: list[Hold] = []
+        self.holds_before_tasks: list[Hold] | None = None
         self._since_ns = 0
 
     def follow_for(self, run: Read) -> None:
@@ -76,9 +78,15 @@ class Reader:
         else:
             holds.append((start_ns, end_ns))
 
+    def lets_tasks_go(self) -> None:
+        """Note that LangGraph hands out tasks: from now on the reader is in nobody's way."""
+        if self.holds_before_tasks is None:
+            self.holds_before_tasks = list(self.holds)
+
     def take(self) -> list[Hold]:
-        """Return the holds since this was last called."""
+        """Return the holds since this was last called, at the barrier."""
         holds, self.holds = self.holds, []
+        self.holds_before_tasks = None
         return holds
 
     def finish(self, error: BaseException | None) -> None:

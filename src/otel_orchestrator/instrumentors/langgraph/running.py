@@ -68,6 +68,7 @@ class Attempt(InContext):
 
     def __init__(self, record: TaskRecord, context: Context) -> None:
         super().__init__(context)
+        record.handed_out()
         self._record = record
         self._node: Operation | None = None
 
