@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableLambda
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import RetryPolicy, Send
@@ -124,6 +125,27 @@ def test_a_router_belongs_to_its_node(traced: InMemorySpanExporter, stream_mode:
         "invoke_workflow LangGraph\n  loop\n    superstep\n      node worker\n"
         "        user work\n        user router"
     )
+
+
+@pytest.mark.parametrize("stream_mode", ["values", "messages"])
+def test_so_does_a_runnable_that_it_returns(traced: InMemorySpanExporter, stream_mode: Any) -> None:
+    async def inner(state: Any) -> dict[str, Any]:
+        with in_user_span("user inner"):
+            await asyncio.sleep(WORK_S)
+        return {"out": ["x"]}
+
+    graph = sends(lambda _: RunnableLambda(work, inner), THREADS + 1)
+
+    async def read() -> None:
+        async for _ in graph.astream({"out": []}, stream_mode=stream_mode):
+            pass
+
+    in_small_pool(read)
+    spans = traced.get_finished_spans()
+    nodes = {s.context.span_id for s in spans if s.name == "node worker" and s.context}
+    assert nodes == {s.parent.span_id for s in spans if s.name == "user inner" and s.parent}
+    (root,) = [s for s in spans if s.parent is None]
+    assert attributes_of(root)[Attr.CONCURRENCY_PEAK] == THREADS + 1, "it runs until that is over"
 
 
 def test_the_wait_for_a_thread_is_no_back_off(traced: InMemorySpanExporter) -> None:

@@ -125,9 +125,14 @@ class PooledAttempt(InContext):
         """Return a runnable like `proc`, whose function tells of its start."""
         executor, function = afunc.args
         first = copy.copy(steps[0])
-        first.afunc = functools.partial(
-            afunc.func, executor, self._telling(function), **afunc.keywords
-        )
+        in_pool = functools.partial(afunc.func, executor, self._telling(function), **afunc.keywords)
+
+        async def in_pool_and_on(*args: Any, **kwargs: Any) -> Any:
+            result = await in_pool(*args, **kwargs)
+            self.goes_on()  # LangGraph runs a runnable that the function has returned
+            return result
+
+        first.afunc = in_pool_and_on
         if proc is steps[0]:
             return first
         taken = copy.copy(proc)
@@ -156,8 +161,11 @@ class PooledAttempt(InContext):
 
     def _telling(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with _InThread(self, self._context):
-                return function(*args, **kwargs)
+            thread = _InThread(self, self._context)
+            with thread:
+                result = function(*args, **kwargs)
+                thread.is_done = not hasattr(type(result), "ainvoke")
+                return result
 
         return wrapper
 
@@ -180,11 +188,12 @@ class PooledAttempt(InContext):
 class _InThread(InContext):
     """Around the function of a node, in the pool's thread."""
 
-    __slots__ = ("_attempt",)
+    __slots__ = ("_attempt", "is_done")
 
     def __init__(self, attempt: PooledAttempt, context: Context) -> None:
         super().__init__(context)
         self._attempt = attempt
+        self.is_done = True  # unless it returns a runnable, which is the node's work as well
 
     def __enter__(self) -> None:
         with guarded("starting a node span"):
@@ -199,11 +208,15 @@ class _InThread(InContext):
     ) -> None:
         with guarded("leaving a node's thread"):
             super().__exit__(exc_type, exc, tb)
-            self._attempt.leaves_thread()
+            if self.is_done:
+                self._attempt.leaves_thread()
 
 
 class _Next:
-    """Stands in for the step behind a node's function: a router belongs to the node, too."""
+    """Stands in for the step behind a node's function: a router belongs to the node, too.
+
+    `ainvoke` of the sequence runs only its first step in a context that is a copy.
+    """
 
     def __init__(self, step: Any, attempt: PooledAttempt) -> None:
         self._step = step
@@ -214,15 +227,10 @@ class _Next:
         self._attempt.goes_on()
         return await self._step.ainvoke(*args, **kwargs)
 
-    async def atransform(self, items: AsyncIterator[Any], *args: Any, **kwargs: Any) -> Any:
-        """Take the step for each item, in the node's context when it has given the last."""
-        async for item in self._step.atransform(self._all(items), *args, **kwargs):
-            yield item
-
-    async def _all(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for item in items:
-            yield item
-        self._attempt.goes_on()
+    def atransform(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """Take the step in the context that the first has left, which streaming shares."""
+        items: AsyncIterator[Any] = self._step.atransform(*args, **kwargs)
+        return items
 
 
 class StandIn:
