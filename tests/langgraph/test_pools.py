@@ -198,6 +198,25 @@ def test_what_is_cancelled_before_a_thread_comes_to_it_has_no_node(
     assert [node[Attr.OUTCOME] for node in nodes] == ["cancelled"] * THREADS
 
 
+def test_what_no_thread_can_be_had_for_has_failed(traced: InMemorySpanExporter) -> None:
+    graph = StateGraph(State)
+    graph.add_node("worker", work)
+    graph.add_edge(START, "worker")
+    compiled = graph.compile()
+    pool = ThreadPoolExecutor(THREADS)
+    pool.shutdown()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_default_executor(pool)
+        with pytest.raises(RuntimeError):
+            await compiled.ainvoke({"out": []})
+
+    asyncio.run(main())
+    (node,) = [s for s in traced.get_finished_spans() if s.name == "node worker"]
+    assert attributes_of(node)[Attr.OUTCOME] == "error"
+    assert attributes_of(node)["error.type"] == "RuntimeError"
+
+
 def test_the_graph_is_left_as_it_is(traced: InMemorySpanExporter) -> None:
     graph = sends(work, 2)
     step = graph.nodes["worker"].node.steps[0]

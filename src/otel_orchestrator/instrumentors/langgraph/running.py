@@ -181,6 +181,8 @@ class PooledAttempt(InContext):
     ) -> None:
         with guarded("ending a node span"):
             super().__exit__(exc_type, exc, tb)
+            if isinstance(exc, Exception) and not self._started:
+                self.begins()  # no thread could be had: the attempt has failed all the same
             self._is_over = True
             self._end(exc)
 
