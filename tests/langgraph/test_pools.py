@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from langgraph.types import RetryPolicy, Send
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from otel_orchestrator.instrumentors.langgraph.nodes import TaskRecord
+from otel_orchestrator.instrumentors.langgraph.running import PooledAttempt
 from otel_orchestrator.semconv import Attr
 
 from ..trees import attributes_of, tree
@@ -215,6 +218,70 @@ def test_what_no_thread_can_be_had_for_has_failed(traced: InMemorySpanExporter) 
     (node,) = [s for s in traced.get_finished_spans() if s.name == "node worker"]
     assert attributes_of(node)[Attr.OUTCOME] == "error"
     assert attributes_of(node)["error.type"] == "RuntimeError"
+
+
+@pytest.mark.parametrize("is_before_the_task_is_forgotten", [True, False])
+def test_a_node_that_its_thread_leaves_at_the_barrier_ends(
+    traced: InMemorySpanExporter,
+    monkeypatch: pytest.MonkeyPatch,
+    is_before_the_task_is_forgotten: bool,
+) -> None:
+    begun, is_over, leaving, settled, left = (threading.Event() for _ in range(5))
+    real_begin, real_exit = TaskRecord.begin_attempt, PooledAttempt.__exit__
+    real_left, real_end, real_settle = TaskRecord._left, TaskRecord.end_attempt, TaskRecord.settle
+
+    def begin_attempt(record: TaskRecord, *args: Any) -> Any:
+        node = real_begin(record, *args)
+        if record.name == "worker":
+            begun.set()
+            is_over.wait(1)
+        return node
+
+    def exits(attempt: PooledAttempt, *args: Any) -> None:
+        real_exit(attempt, *args)
+        if begun.is_set():
+            is_over.set()
+            leaving.wait(1)
+
+    def leaves(record: TaskRecord, *args: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            leaving.set()
+            settled.wait(1)
+            while not is_before_the_task_is_forgotten and record.task is not None:
+                time.sleep(0.001)
+        real_left(record, *args)
+
+    def end_attempt(record: TaskRecord, *args: Any) -> None:
+        real_end(record, *args)
+        if record.name == "worker":
+            left.set()
+
+    def settle(record: TaskRecord) -> None:
+        real_settle(record)
+        if record.name == "worker":
+            settled.set()
+            left.wait(1 if is_before_the_task_is_forgotten else 0)
+
+    graph = sends(work, 1)
+
+    async def main() -> None:
+        running = asyncio.ensure_future(graph.ainvoke({"out": []}))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TaskRecord, "begin_attempt", begin_attempt)
+        patched.setattr(PooledAttempt, "__exit__", exits)
+        patched.setattr(TaskRecord, "_left", leaves)
+        patched.setattr(TaskRecord, "end_attempt", end_attempt)
+        patched.setattr(TaskRecord, "settle", settle)
+        in_small_pool(main)
+        left.wait(1)
+    (node,) = [s for s in traced.get_finished_spans() if s.name == "node worker"]
+    assert attributes_of(node)[Attr.OUTCOME] == "cancelled"
 
 
 def test_the_graph_is_left_as_it_is(traced: InMemorySpanExporter) -> None:

@@ -199,13 +199,26 @@ class TaskRecord:
             return
         if error is None:
             node.end()
-        elif self.task is None or not isinstance(error, asyncio.CancelledError):
+        elif not isinstance(error, asyncio.CancelledError):
             node.fail(error)
         # else it timed out, raised this itself, or is no longer wanted: LangGraph tells later
         self._left(error, node.end_ns or spans.now_ns())
+        if self.task is None:
+            self._end_left()
+
+    def _end_left(self) -> None:
+        if self.node is not None and self.error is not None:
+            self.node.fail(self.error, end_ns=self.ended_ns)
+
+    def forget(self) -> None:
+        """Let go of what the task was given: it is not kept until Python looks for cycles."""
+        self.task = None
+        # A thread that left the node since `settle` may have seen the task still, and left it to
+        # the barrier to end the span. Each writes first and then looks: one of the two ends it.
+        self._end_left()
 
     def _left(self, error: BaseException | None, end_ns: int) -> None:
-        self.error, self.ended_ns = error, end_ns
+        self.ended_ns, self.error = end_ns, error
         self.leave_slot()
         if self.app_id is not None and (board := self.run.board()) is not None:
             board.ended(self.app_id, ok=error is None, at_ns=end_ns)

@@ -131,7 +131,7 @@ class Superstep:
         if straggler is not None:
             straggler.close(end_ns, error)
         for record in records:
-            record.task = None  # what the task was given is not kept until Python looks for cycles
+            record.forget()
         self._note_holds(here)
         return end_ns
 
