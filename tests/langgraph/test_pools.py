@@ -159,7 +159,10 @@ def test_the_wait_for_a_thread_is_no_back_off(traced: InMemorySpanExporter) -> N
             raise failures.pop()
         return work(state)
 
-    policy = RetryPolicy(initial_interval=INJECTED_S, backoff_factor=1, jitter=False)
+    # LangGraph's own `retry_on` imports HTTP clients first, which takes long.
+    policy = RetryPolicy(
+        initial_interval=INJECTED_S, backoff_factor=1, jitter=False, retry_on=ConnectionError
+    )
     graph = StateGraph(State)
     graph.add_node("worker", fails_once, retry_policy=policy)
     graph.add_edge(START, "worker")
