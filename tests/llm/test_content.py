@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -91,6 +91,47 @@ def test_langchains_messages(traced: InMemorySpanExporter, llm: LLM, how: str) -
         },
     ]
     assert text_of(told[Attr.OUTPUT_MESSAGES]) == SECRET_ANSWER
+
+
+IMAGE = "iVBORw0KGgo"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ToolMessage(
+            [{"type": "text", "text": "seen"}, {"type": "image", "base64": IMAGE}],
+            tool_call_id="1",
+        ),
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "1",
+                    "content": ["seen", {"type": "image", "source": {"data": IMAGE}}],
+                }
+            ],
+        },
+        {
+            "type": "function_call_output",
+            "call_id": "1",
+            "output": [{"type": "input_text", "text": "seen"}, {"image_url": IMAGE}],
+        },
+    ],
+)
+def test_a_tools_image_is_not_recorded(message: Any) -> None:
+    told = str(content.Prompt([message]).attributes()[Attr.INPUT_MESSAGES])
+    assert "seen" in told
+    assert "tool_call_response" in told
+    assert IMAGE not in told
+
+
+def test_an_answer_that_only_calls_tools_has_its_calls() -> None:
+    call = {"id": "1", "name": "look", "args": {}}
+    message = {"type": "ai", "content": None, "tool_calls": [call]}
+    told = str(content.Prompt([message]).attributes()[Attr.INPUT_MESSAGES])
+    assert json.loads(told)[0]["parts"][0]["name"] == "look"
 
 
 @pytest.mark.parametrize(("value", "is_on"), [("true", True), ("SPAN_ONLY", True), ("no", False)])

@@ -163,13 +163,13 @@ def _listed(messages: Any) -> Iterable[Any]:
     return flat
 
 
-_ROLES: Final = {
-    "human": "user",
-    "ai": "assistant",
+# What OpenAI's Responses have besides messages.
+_ITEM_ROLES: Final = {
     "function_call": "assistant",
     "reasoning": "assistant",
     "function_call_output": "tool",
 }
+_ROLES: Final = {"human": "user", "ai": "assistant", **_ITEM_ROLES}
 
 
 def _role(message: Any) -> str:
@@ -184,7 +184,7 @@ def _parts(message: Any) -> list[dict[str, Any]]:
     if "tool" in (get(message, "role"), get(message, "type")):
         return [_returned(get(message, "tool_call_id"), told)]
     parts: list[dict[str, Any]] = []
-    if told is None and get(message, "type") in _ROLES:  # one of the items of OpenAI's Responses
+    if told is None and get(message, "type") in _ITEM_ROLES:
         return [_part(message)]
     for block in told if isinstance(told, list | tuple) else [told]:
         if isinstance(block, str):
@@ -221,6 +221,8 @@ def _called(call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:
 
 
 def _returned(call_id: Any, response: Any) -> dict[str, Any]:
+    if isinstance(response, list | tuple):
+        response = [block if isinstance(block, str) else _part(block) for block in response]
     return {"type": "tool_call_response", "id": call_id, "response": _dumped(response)}
 
 
