@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
+import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
+from opentelemetry import context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import TracerProvider
@@ -24,7 +29,7 @@ from otel_orchestrator.semconv import Attr, Metric
 from ..clocks import same, seconds
 from ..llm_server import LLM, Reply, serving
 from ..trees import attributes_of
-from .callers import CHAT, openai_client
+from .callers import CHAT, http_module, openai_client
 from .certificates import client_context, server_context
 from .http2_server import serving_http2
 from .measuring import (
@@ -38,6 +43,7 @@ from .measuring import (
     stream_chat,
     until_it_agrees,
 )  # fmt: skip
+from .told import chat_of
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +214,22 @@ def test_what_a_run_comes_to_counts_the_call_and_not_its_attempts(
         if isinstance(point, NumberDataPoint)
     ]
     assert calls == 1
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_calls_context_does_not_hold_the_clients_pool(
+    traced: InMemorySpanExporter, llm: LLM, is_refused: bool
+) -> None:
+    def ask(url: str) -> weakref.ref[Any]:
+        client = http_module(openai).Client()
+        with client, suppress(http_module(openai).ConnectError):
+            client.post(url, json={})
+        return weakref.ref(client._transport._pool)
+
+    with otel.llm_call("m"):
+        kept = context.get_current()  # as whatever was begun within the call does
+        pool = ask("http://127.0.0.1:1/" if is_refused else f"{llm.url}/chat/completions")
+    gc.collect()
+    assert pool() is None
+    assert kept
+    assert chat_of(traced)[Attr.LLM_ATTEMPTS] == 1

@@ -61,7 +61,7 @@ class Attempt(Operation):
         self._headers_ns = 0
         self.host = host
         self._first_ns = 0
-        self._is_pool_full = is_pool_full
+        self._is_pool_full: Callable[[], bool] | None = is_pool_full
         self._was_full = is_pool_full()
         self._is_connecting = False
         self._is_tunnelling = False
@@ -81,7 +81,8 @@ class Attempt(Operation):
         if not self._first_ns:
             self._first_ns = now
             # Of several that asked at once, those after the first found a pool with room.
-            if self._was_full or self._is_pool_full():
+            is_pool_full, self._is_pool_full = self._is_pool_full, None
+            if self._was_full or (is_pool_full is not None and is_pool_full()):
                 self._waited_for_a_connection(now)
         action, _, stage = step.rpartition(".")
         if action in ("connect_tcp", "connect_unix_socket"):
@@ -127,6 +128,11 @@ class Attempt(Operation):
     def add_short_wait(self, category: str, duration_ns: int) -> None:
         """Say a short wait at once: nobody ends this operation."""
         self.span.set_attribute(Attr.SHORT_WAIT + category, duration_ns / 1e9)
+
+    def ended(self, *, has_raised: bool) -> None:
+        """Note that it is over, and let go of the pool, which the call's context may outlive."""
+        self.has_raised = has_raised
+        self._is_pool_full = None
 
     def answered(self, status: int, headers: Any) -> None:
         """Note the response's status, and how long the server asks to wait."""

@@ -72,7 +72,7 @@ class _Asking(Around):
     def ends(self, error: BaseException | None) -> None:
         """Note that it raised; its span tells what: whoever made it has seen the same."""
         if self._attempt is not None:
-            self._attempt.has_raised = error is not None
+            self._attempt.ended(has_raised=error is not None)
 
     def gave(self, response: Any) -> None:
         """Note what the response says about trying again."""
