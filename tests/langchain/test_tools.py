@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import StructuredTool, ToolException, tool
@@ -63,6 +65,23 @@ def test_a_failure_that_a_tool_makes_a_message_of_is_one(
     answer = looking.invoke(call) if how == "invoke" else in_loop(looking.ainvoke(call))
     assert answer.content == fails
     assert tree(traced.get_finished_spans()) == "execute_tool look [error]"
+
+
+@dataclass
+class Job:
+    """What a program knows of a job of its own."""
+
+    status: str = "error"
+
+
+def test_what_a_tool_gives_may_have_a_status_of_its_own(traced: InMemorySpanExporter) -> None:
+    @tool
+    def find_job() -> Job:
+        """Find."""
+        return Job()
+
+    assert find_job.invoke({}) == Job()
+    assert tree(traced.get_finished_spans()) == "execute_tool find_job"
 
 
 @pytest.mark.parametrize("how", ["run", "arun"])

@@ -377,6 +377,8 @@ def _begin_tool(tool: Any, /, *_: Any, **kwargs: Any) -> Operation | None:
 
 
 def _observe_tool(call: Operation, result: Any) -> None:
+    from langchain_core.messages import ToolMessage
+
     # What the tool raised it has made a message of: `handle_tool_error`, `handle_validation_error`.
-    if getattr(result, "status", None) == semconv.ERROR:
+    if isinstance(result, ToolMessage) and result.status == semconv.ERROR:
         call.end(semconv.ERROR)
