@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import BaseModel, ValidationError
 
 import otel_orchestrator as otel
+from otel_orchestrator.lifecycle import wrapping
 from otel_orchestrator.semconv import Attr, Metric
 
 from ..clocks import seconds
@@ -113,6 +114,16 @@ def test_a_rate_limiter_is_waited_for(
     (wait,) = named(traced, "wait rate")
     assert seconds(wait) > 0.05
     assert chat_of(traced)[Attr.LLM_RATE_LIMITED] == pytest.approx(seconds(wait), abs=1e-3)
+
+
+def test_a_rate_limiter_with_room_is_not_waited_for(
+    traced: InMemorySpanExporter, llm: LLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wrapping, "NO_HOLD_NS", 10**9)  # no machine is as slow as that
+    limiter = InMemoryRateLimiter(requests_per_second=1000, check_every_n_seconds=0.001)
+    own_client(llm, rate_limiter=limiter).invoke("x")
+    assert not [key for key in chat_of(traced) if "rate_limit" in key]
+    assert named(traced, "wait rate") == []
 
 
 def test_requests_side_by_side_are_no_retries(traced: InMemorySpanExporter, llm: LLM) -> None:

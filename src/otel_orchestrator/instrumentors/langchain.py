@@ -233,6 +233,8 @@ class _Asking(Around):
     def ends(self, error: BaseException | None) -> None:
         """Record the wait, however it ended."""
         until_ns = spans.now_ns()
+        if until_ns - self._asked_ns < wrapping.NO_HOLD_NS:
+            return  # it had room: that is what asking takes
         self._call.rate_limited_ns += until_ns - self._asked_ns
         waits.record(semconv.RATE_LIMIT, self._asked_ns, until_ns, parent=self._call)
 
