@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import openai
@@ -83,6 +85,36 @@ def test_a_slow_reader_is_no_slow_model(
     assert {hold.parent.span_id for hold in holds if hold.parent} == {chat.context.span_id}
     assert sum(map(seconds, holds)) <= seconds(chat)
     assert per_chunk(measured) < 3 * PAUSE_S
+
+
+def test_what_works_on_chunks_does_not_wait(
+    traced: InMemorySpanExporter, measured: InMemoryMetricReader, llm: LLM
+) -> None:
+    with otel.run("r"), otel.node("n"), otel.loop():
+        read_slowly(llm, "for")
+        read_slowly(llm, "langchain")
+    assert named(traced, "wait consumer") == []
+    assert per_chunk(measured) < 6 * PAUSE_S
+    with otel.run("r"), otel.loop():
+        read_slowly(llm, "for")
+    assert named(traced, "wait consumer") != []
+
+
+@pytest.mark.parametrize("model_name", ["gpt-asked", "another"])
+def test_who_passes_chunks_on_tells_no_second_hold(
+    traced: InMemorySpanExporter, llm: LLM, model_name: str
+) -> None:
+    @otel.llm_call(model_name)
+    def passing_on(client: Any) -> Iterator[Any]:
+        yield from client.chat.completions.create(**CHAT, stream=True)
+
+    with openai_client(llm.url) as client:
+        for _ in passing_on(client):
+            time.sleep(PAUSE_S)
+    holds = sorted(named(traced, "wait consumer"), key=lambda hold: hold.start_time or 0)
+    assert len(holds) >= 6
+    for before, after in pairwise(holds):
+        assert (before.end_time or 0) <= (after.start_time or 0)
 
 
 def test_a_reader_that_leaves_has_held_until_then(traced: InMemorySpanExporter, llm: LLM) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
+from otel_orchestrator import metrics
+from otel_orchestrator.lifecycle import collecting, waits
 from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
@@ -240,6 +243,58 @@ def test_langchains_reader_that_has_seen_why_the_model_stopped_leaves_nothing(
         if chunk.response_metadata.get("finish_reason"):
             break
     assert chat_of(traced)[Attr.OUTCOME] == "ok"
+
+
+@otel.llm_call("gpt-asked")
+def asked_by_hand(client: Any) -> Iterator[Any]:
+    yield from client.chat.completions.create(**CHAT, stream=True)
+
+
+@pytest.mark.parametrize("who", ["openai", "langchain", "by hand"])
+def test_what_the_collector_closes_is_told_when_it_is_done(
+    traced: InMemorySpanExporter,
+    measured: InMemoryMetricReader,
+    llm: LLM,
+    who: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collected: list[str] = []
+
+    def seen(record: Callable[..., None]) -> Callable[..., None]:
+        def recorded(name: str, *args: Any, **kwargs: Any) -> None:
+            collected.extend([name] if collecting.is_collecting() else [])
+            record(name, *args, **kwargs)
+
+        return recorded
+
+    def begin(client: Any) -> None:
+        if who == "openai":
+            items = iter(client.chat.completions.create(**CHAT, stream=True))
+        else:
+            items = asked_by_hand(client)
+            if who == "langchain":
+                items = langchain_model(llm.url).stream("x")
+        next(items)
+        cycle = [items]
+        cycle.append(cycle)
+        time.sleep(0.005)
+
+    for module in (metrics, waits):
+        monkeypatch.setattr(module, "record", seen(module.record))
+    with openai_client(llm.url) as client:
+        gc.disable()
+        try:
+            begin(client)
+            gc.collect()
+        finally:
+            gc.enable()
+        assert (collected, named(traced, "wait"), named(traced, "chat")) == ([], [], [])
+        with otel.node("next"):
+            pass
+    (chat,) = named(traced, "chat")
+    (hold,) = named(traced, "wait consumer")
+    assert chat_of(traced)[Attr.OUTCOME] == "abandoned"
+    assert 0.005 <= seconds(hold) <= seconds(chat)
 
 
 PROGRAM = """

@@ -51,6 +51,8 @@ GAP_NS: Final = 1_000
 # A clock that was set back by more was wrong before: to stand still until then would be worse.
 _STEP_BACK_NS: Final = 1_000_000_000
 
+_WORKING_KEY: Final = otel_context.create_key("otel-orchestrator-working")
+
 _NO_ATTRIBUTES: Final[Attributes] = {}
 # Not the API's own, which is what one gets where nobody wants any.
 _NOT_STARTED: Final = trace.NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)
@@ -319,6 +321,8 @@ def start(
     if start_ns is None:
         start_ns = now_ns()
     with guarded("starting a span"):
+        if state == semconv.WORKING and not is_working(parent):
+            parent = otel_context.set_value(_WORKING_KEY, True, parent)
         above = trace.get_current_span(parent)
         if not above.is_recording() and _is_left_out(above.get_span_context()):
             return make(above, parent, start_ns, metric, redaction.pairs(measured))
@@ -332,6 +336,11 @@ def start(
         span = _our_tracer().start_span(redaction.text(name), parent, kind, values, links, start_ns)
         return make(span, set_span_in_context(span, parent), start_ns, metric, measured)
     return nothing(parent, start_ns)
+
+
+def is_working(context: Context) -> bool:
+    """Whether a working span is current in `context`, or above the one that is."""
+    return otel_context.get_value(_WORKING_KEY, context) is True
 
 
 def _is_left_out(above: SpanContext) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
@@ -22,17 +23,16 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import metrics, runs, semconv
 from .._guard import guarded
-from ..lifecycle import spans, waits
+from ..lifecycle import spans
+from ..lifecycle.collecting import end_late, is_collecting
 from ..lifecycle.spans import Operation
 from ..semconv import Attr, Metric, Outcome
 from . import announcing, content, prices, tokens
+from .holding import Holds
 from .responses import Chunks
 
 _CALL_KEY: Final = otel_context.create_key("otel-orchestrator-chat-call")
 _SEQUENCE_KEY: Final = otel_context.create_key("otel-orchestrator-attempts")
-
-# Each may be worth a span, but not a span for each of thousands of chunks.
-_HOLDS_TOLD: Final = 100
 
 _CHAT_OPERATIONS: Final = frozenset({"chat", "generate_content", "text_completion"})
 _RECENT: Final[OrderedDict[str, None]] = OrderedDict()
@@ -56,7 +56,7 @@ class ChatCall(Operation):
     Attributes:
         model_name: the model that was asked for.
         owner: what makes the call: a LangChain model or an SDK's client; None by hand.
-        holds: how often its reader has kept a chunk for more than a moment.
+        holds: how its reader has kept chunks for more than a moment; one for all its parts.
         host: where its requests go, if that is known.
         from_cache: answers that came out of a cache of LangChain's.
         is_cached: all did, so that no model was asked; None as long as nobody has said.
@@ -113,7 +113,7 @@ class ChatCall(Operation):
         self.response: dict[str, AttributeValue] = {}
         self.answer: content.Answer | None = None
         self.attempts = 0
-        self.holds = 0
+        self.holds = Holds(are_told=not spans.is_working(runs.current()))
         self.rate_limited_ns = 0
 
     def is_made_by(self, client: Any) -> bool:
@@ -142,13 +142,11 @@ class ChatCall(Operation):
 
     def held(self, start_ns: int, end_ns: int) -> None:
         """Note that its reader kept a chunk, and asked for no other meanwhile."""
+        if is_collecting():
+            end_late(partial(self.held, start_ns, end_ns))
+            return
         self.chunks.held(end_ns - start_ns)
-        self.holds, end_ns = self.holds + 1, end_ns - spans.GAP_NS
-        if self.holds <= _HOLDS_TOLD:
-            waits.record(semconv.CONSUMER, start_ns, end_ns, parent=self, on=semconv.READER)
-        else:
-            self.add_short_wait(semconv.CONSUMER, end_ns - start_ns)
-            waits.measure(semconv.CONSUMER, end_ns - start_ns, self.context)
+        self.holds.tell(self, start_ns, end_ns)
 
     @property
     def last_seen_ns(self) -> int:
@@ -170,7 +168,8 @@ class ChatCall(Operation):
                 outcome, error_type = semconv.ERROR, self.failure
             if outcome == semconv.ABANDONED and Attr.FINISH_REASONS in self.response:
                 outcome = semconv.OK  # who knows why the model stopped needs to read no further
-            if self.part_of is None and not self.is_foreign:
+            is_own = self.part_of is None and not self.is_foreign
+            if is_own or is_collecting():  # which puts it off, and then comes back
                 super().end(outcome, error_type=error_type, end_ns=end_ns)
                 return
             self.end_ns = max(self.start_ns, spans.now_ns() if end_ns is None else end_ns)
@@ -310,6 +309,7 @@ def begin(
         # Below whatever the program has put between the two.
         call = ChatCall(outer.span, otel_context.get_current(), spans.now_ns())
         call.part_of = outer
+        call.holds = outer.holds
         outer.learn(values)
     elif foreign is not None:
         call = _adopt(foreign, values, measured)
