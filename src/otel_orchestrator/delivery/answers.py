@@ -3,8 +3,9 @@
 They say success or failure. But an endpoint may take a request and refuse a part of it
 (`partial_success` in the OTLP specification), one that does not serve a signal at all, as Jaeger
 does not serve metrics, is not one that is down, and one that is overloaded asks to be sent the same
-again later. What was heard is kept for each thread, until `forget()`. Where an exporter is built
-otherwise than here assumed, nothing is heard.
+again later. A time-out says nothing, neither of the request nor of the endpoint: what is large
+takes long, and so does what is overloaded. What was heard is kept for each thread, until
+`forget()`. Where an exporter is built otherwise than here assumed, nothing is heard.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any, Final, TypeVar
 from .._guard import guarded
 
 _NOT_SERVED: Final = (404, 501)
-_LATER: Final = (408, 429, 502, 503, 504)  # what the OTLP specification calls retryable
+_LATER: Final = (429, 502, 503)  # of what the OTLP specification calls retryable
+_TIMED_OUT: Final = (408, 504)
 _LATER_GRPC: Final = (
     "ABORTED",
     "CANCELLED",
     "DATA_LOSS",
-    "DEADLINE_EXCEEDED",
     "OUT_OF_RANGE",
     "UNAVAILABLE",
 )
@@ -31,6 +32,7 @@ class _Heard(threading.local):
     rejected = 0
     is_served = True
     wants_it_later = False
+    timed_out = False
 
 
 _heard: Final = _Heard()
@@ -38,7 +40,8 @@ _heard: Final = _Heard()
 
 def forget() -> None:
     """Forget what was heard: a new request begins."""
-    _heard.rejected, _heard.is_served, _heard.wants_it_later = 0, True, False
+    _heard.rejected, _heard.is_served = 0, True
+    _heard.wants_it_later, _heard.timed_out = False, False
 
 
 def rejected() -> int:
@@ -54,6 +57,11 @@ def is_served() -> bool:
 def wants_it_later() -> bool:
     """Return whether the endpoint asked for the same again later, by its last answer."""
     return _heard.wants_it_later
+
+
+def timed_out() -> bool:
+    """Return whether there was no answer in time, at the last try."""
+    return _heard.timed_out
 
 
 def hearing_grpc(kind: type[_Exporter]) -> type[_Exporter]:
@@ -95,6 +103,7 @@ def _hear_grpc(error: Any) -> None:
     # Else it says that the message is larger than any that it takes.
     is_exhausted_for_now = name == "RESOURCE_EXHAUSTED" and _says_when(error)
     _heard.wants_it_later = name in _LATER_GRPC or is_exhausted_for_now
+    _heard.timed_out = name == "DEADLINE_EXCEEDED"
 
 
 def _says_when(error: Any) -> bool:
@@ -118,9 +127,16 @@ class _HearingTransport:
         self._answer_type = answer_type
 
     def request(self, *arguments: Any, **options: Any) -> Any:
-        result = self._inner.request(*arguments, **options)
+        try:
+            result = self._inner.request(*arguments, **options)
+        except Exception as error:
+            _heard.wants_it_later, _heard.timed_out = False, _is_timeout(error)
+            raise
         with guarded("hearing what an endpoint answers"):
             _heard.wants_it_later = result.status_code in _LATER
+            # Some transports return the error that others raise.
+            is_late = _is_timeout(getattr(result, "error", None))
+            _heard.timed_out = is_late or result.status_code in _TIMED_OUT
             if result.status_code in _NOT_SERVED:
                 _heard.is_served = False
             elif result.status_code == 200:
@@ -137,6 +153,15 @@ class _HearingTransport:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    # By name: each HTTP client has its own, and wraps that of the connection below.
+    while error is not None:
+        if "Timeout" in type(error).__name__:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _hear(answer: Any) -> None:

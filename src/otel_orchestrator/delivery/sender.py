@@ -28,7 +28,7 @@ from .closing import close_dead
 from .ledger import Sent, open_ledger, owed_to
 from .pending import pending
 from .sending import NOTHING, UnreachableError, export, send_stored
-from .stored import BYTES_AT_ONCE, SPANS_AT_ONCE, Batch
+from .stored import BYTES_AT_ONCE, SPANS_AT_ONCE, Batch, joined
 
 _HELD_AT_MOST: Final = 10_000  # spans in memory; more are read from the files again
 _COUNTED_APART: Final = 1_000
@@ -288,9 +288,11 @@ class Sender(SpanProcessor):
             try:
                 if refused := export(exporter, spans):
                     self._say_refused(refused, "those that are in no run file")
-            except UnreachableError:
+            except UnreachableError as error:
+                if error.refused:
+                    self._say_refused(error.refused, "those that are in no run file")
                 with self._lock:
-                    self._unstored.extendleft(reversed(spans))
+                    self._unstored.extendleft(reversed(spans[error.done :]))
                     self._unstored_under_way = 0
                     self._bound_unstored(_HELD_AT_MOST)
                 raise
@@ -360,16 +362,18 @@ class Sender(SpanProcessor):
         with self._lock:
             while owed.held and owed.held[0].start < start:
                 self._held -= len(owed.held.popleft().spans)
-            end, spans = start, list[ReadableSpan]()
+            end, count, lines = start, 0, list[Batch]()
             while owed.held and owed.held[0].start == end:
-                batch = owed.held[0]
-                count, size = len(spans) + len(batch.spans), batch.end - start
-                if spans and (count > SPANS_AT_ONCE or size > BYTES_AT_ONCE):
+                line = owed.held[0]
+                is_too_much = (
+                    count + len(line.spans) > SPANS_AT_ONCE or line.end - start > BYTES_AT_ONCE
+                )
+                if count and is_too_much:
                     break
-                end = batch.end
-                spans.extend(owed.held.popleft().spans)
-            self._held -= len(spans)
-        return Batch(start, end, spans) if end > start else None
+                end, count = line.end, count + len(line.spans)
+                lines.append(owed.held.popleft())
+            self._held -= count
+        return joined(lines) if lines else None
 
     def _forget(self, run_file: Path) -> None:
         owed = self._owed.pop(run_file, None)

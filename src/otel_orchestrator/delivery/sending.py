@@ -19,7 +19,17 @@ NOTHING: Final = Sent()
 
 
 class UnreachableError(Exception):
-    """The endpoint takes nothing now, whatever it is, or asks for it later."""
+    """The endpoint takes nothing now, whatever it is, or asks for it later.
+
+    Attributes:
+        done: how many spans, from the first on, it had taken or refused before.
+        refused: how many of these it refused.
+    """
+
+    def __init__(self, done: int = 0, refused: int = 0) -> None:
+        super().__init__()
+        self.done = done
+        self.refused = refused
 
 
 class NotServedError(UnreachableError):
@@ -38,6 +48,10 @@ def send_stored(
     progress: Callable[[Sent, int], None],
 ) -> Sent:
     """Send what an endpoint does not have yet of a run file, and note each batch that it takes.
+
+    Of a batch that is taken in part before the endpoint takes nothing more, the whole lines are
+    noted. The rest of a line is sent again: the ledger knows no less than a line. So is all of it
+    where some was refused and it does not end with a line: in which line that was is not known.
 
     Args:
         ledger: the run file's, open.
@@ -63,12 +77,21 @@ def send_stored(
         batch = (held and held(sent.bytes)) or read_batch(run_file, sent.bytes, end)
         if batch is None:
             break
-        refused = export(exporter, batch.spans)
+        stopped = None
+        try:
+            refused = export(exporter, batch.spans)
+        except UnreachableError as error:
+            stopped, refused = error, error.refused
+            batch = batch.beginning(error.done)
+            if not batch.spans or (refused and len(batch.spans) < error.done):
+                raise
         taken = sent.count + len(batch.spans) - refused
         sent = Sent(batch.end, taken, sent.refused + refused + batch.unreadable)
         with suppress(OSError):  # a full disk: then the next one to send it sends some twice
             ledger.note(endpoint, sent)
         progress(sent, len(batch.spans) + batch.unreadable)
+        if stopped is not None:
+            raise stopped
     return sent
 
 
@@ -77,13 +100,16 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
 
     An exporter does not tell a dead endpoint from one that refuses a batch, for its size say. So
     an empty batch is sent after a failure: if that is taken, it is the batch. Not so where the
-    endpoint asks for it later: a Collector that is out of memory still takes an empty batch.
+    endpoint asks for it later: a Collector that is out of memory still takes an empty batch. What
+    is not answered in time may be too large, or the endpoint too slow: it is sent in parts, and a
+    single span is kept.
 
     Returns:
         How many spans the endpoint refuses even one by one, or says that it has refused.
 
     Raises:
-        UnreachableError: it does not even take an empty batch, or asks for this one later.
+        UnreachableError: it does not even take an empty batch, or asks for this one later, or does
+            not answer in time to a single span.
     """
     if not spans:
         return 0
@@ -94,11 +120,15 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
     if len(spans) == 1:
         if _is_taken(exporter, spans):
             return 0
-        if answers.wants_it_later():
+        if answers.wants_it_later() or answers.timed_out():
             raise UnreachableError
         return 1
     middle = len(spans) // 2
-    return export(exporter, spans[:middle]) + export(exporter, spans[middle:])
+    refused = export(exporter, spans[:middle])
+    try:
+        return refused + export(exporter, spans[middle:])
+    except UnreachableError as error:
+        raise UnreachableError(middle + error.done, refused + error.refused) from None
 
 
 _UNTRACED: Final = context_api._SUPPRESS_INSTRUMENTATION_KEY

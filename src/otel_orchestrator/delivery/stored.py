@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -39,12 +40,27 @@ class Batch:
     Attributes:
         start, end: byte offsets; what lies between are whole lines.
         unreadable: how many more there are that cannot be read back.
+        lines: what it is joined of, if it is joined; each with spans, but the first.
     """
 
     start: int
     end: int
     spans: Sequence[ReadableSpan]
     unreadable: int = 0
+    lines: Sequence[Batch] = ()
+
+    def beginning(self, spans: int) -> Batch:
+        """Return as many whole lines from the start as have at most so many spans."""
+        ends = accumulate(len(line.spans) for line in self.lines)
+        lines = [line for line, end in zip(self.lines, ends, strict=True) if end <= spans]
+        return joined(lines) if lines else Batch(self.start, self.start, ())
+
+
+def joined(lines: Sequence[Batch]) -> Batch:
+    """Return lines that follow each other as one batch."""
+    spans = [span for line in lines for span in line.spans]
+    unreadable = sum(line.unreadable for line in lines)
+    return Batch(lines[0].start, lines[-1].end, spans, unreadable, lines)
 
 
 def read_batch(run_file: Path, start: int, end: int) -> Batch | None:
@@ -56,8 +72,8 @@ def read_batch(run_file: Path, start: int, end: int) -> Batch | None:
     Raises:
         OSError: the file cannot be read.
     """
-    spans: list[ReadableSpan] = []
-    at, unreadable = start, 0
+    lines: list[Batch] = []
+    at, count = start, 0
     with run_file.open("rb") as file:
         file.seek(start)
         while at < end:
@@ -65,21 +81,26 @@ def read_batch(run_file: Path, start: int, end: int) -> Batch | None:
             if not line.endswith(b"\n"):
                 break
             found, odd = _spans_in(line)
-            if spans and (
-                len(spans) + len(found) > SPANS_AT_ONCE or at + len(line) - start > BYTES_AT_ONCE
-            ):
+            count += len(found)
+            is_too_much = count > SPANS_AT_ONCE or at + len(line) - start > BYTES_AT_ONCE
+            if is_too_much and count > len(found):
                 break
             at += len(line)
-            spans.extend(found)
-            unreadable += odd
-    if unreadable:
+            if found or not lines:
+                lines.append(Batch(at - len(line), at, found, odd))
+            else:  # of these there may be any number
+                lines[-1] = replace(lines[-1], end=at, unreadable=lines[-1].unreadable + odd)
+    if not lines:
+        return None
+    batch = joined(lines)
+    if batch.unreadable:
         log_once_a_minute(
             f"what cannot be read back of {run_file}",
             "%s: %d spans in it cannot be read back, and are not sent",
             run_file.name,
-            unreadable,
+            batch.unreadable,
         )
-    return Batch(start, at, spans, unreadable) if at > start else None
+    return batch
 
 
 def _spans_in(line: bytes) -> tuple[list[ReadableSpan], int]:
