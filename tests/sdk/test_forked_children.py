@@ -142,6 +142,55 @@ def test_a_child_sends_metrics_only_if_it_has_some(tmp_path: Path, does: str) ->
     assert ("user.jobs" in [m.name for m in receiver.metrics]) is (does != "pass")
 
 
+OBSERVED = """
+    import os, time
+    from opentelemetry import metrics
+    from opentelemetry.metrics import Observation
+    otel.configure()
+    done = 1000
+    began_in = os.getpid()
+    meter = metrics.get_meter("user")
+    {makes}
+    metrics.get_meter_provider().force_flush()
+    child = os.fork()
+    if child == 0:
+        {does}
+        raise SystemExit
+    os.waitpid(child, 0)
+    os._exit(0)
+    """
+COUNTS = (
+    'meter.create_observable_counter("user.seen", [lambda _: [Observation(done)]]);'
+    ' meter.create_observable_counter("user.cpu",'
+    " [lambda _: [Observation(500 if os.getpid() == began_in else 5)]])"
+)
+WATCHES = 'meter.create_observable_gauge("user.seen", [lambda _: [Observation(done)]])'
+
+
+@pytest.mark.parametrize("own", ["pass", 'jobs = otel.run("r"); jobs.__enter__()'])
+def test_what_a_counter_has_inherited_no_child_sends_again(tmp_path: Path, own: str) -> None:
+    program = OBSERVED.format(makes=COUNTS, does=f"time.sleep(0.5); done += 1; {own}")
+    with receiving(Receiver(signals="traces,metrics")) as receiver:
+        done = python(program, tmp_path, **receiver.environment)
+    assert done.stderr == ""
+
+    def sent(name: str) -> list[float]:
+        of_it = [metric.sum.data_points for metric in receiver.metrics if metric.name == name]
+        return [point.as_int for points in of_it for point in points]
+
+    assert sent("user.seen") == [1000, 1]
+    assert sent("user.cpu") == [500, 0], "it began anew in the child"
+
+
+def test_a_child_that_only_watches_sends_what_it_sees(tmp_path: Path) -> None:
+    program = OBSERVED.format(makes=WATCHES, does="done = 7")
+    with receiving(Receiver(signals="traces,metrics")) as receiver:
+        done = python(program, tmp_path, **receiver.environment)
+    assert done.stderr == ""
+    seen = [m.gauge.data_points[0].as_int for m in receiver.metrics if m.name == "user.seen"]
+    assert seen == [1000, 7]
+
+
 def test_a_child_without_telemetry_does_not_wait_for_an_endpoint_that_never_answers(
     tmp_path: Path,
 ) -> None:

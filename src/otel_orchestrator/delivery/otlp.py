@@ -6,11 +6,13 @@ import copy
 import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
+from opentelemetry.metrics import CallbackOptions
 from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter, _Gauge
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -26,6 +28,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from .. import redaction, semconv
 from .._guard import guarded, logger
 from ..errors import OrchestratorError
+from ..metrics import SCOPE
 from ..semconv import Attr
 from ..urls import is_http_url
 from . import answers, forked
@@ -187,18 +190,27 @@ def metric_reader(exporter: MetricExporter) -> PeriodicExportingMetricReader:
 
 
 class _Reader(PeriodicExportingMetricReader):
+    _is_counting = True
+    _start_lock = threading.Lock()
+
     def collect(self, timeout_millis: float = 10_000) -> None:  # type: ignore[misc]  # not so final
         """Collect, except in a forked child that has nothing of its own: it would wait for that."""
         with guarded("looking for metrics of a forked child's own"):
-            if forked.has_nothing() and not self._has_recorded():
+            if forked.has_nothing() and not (self._has_recorded() or self._observed()):
                 return
+        self._start_counting()
         super().collect(timeout_millis)
+
+    def _ticker(self) -> None:
+        self._start_counting()
+        super()._ticker()
 
     def _at_fork_reinit(self) -> None:
         # The parent's thread may hold it, with a dead endpoint nearly always; the child has none.
         self._export_lock = threading.Lock()
         with guarded("setting up the metrics of a forked child"):
             self._leave_to_parent()
+            self._start_lock, self._is_counting = threading.Lock(), False
         super()._at_fork_reinit()  # type: ignore[no-untyped-call]
 
     def _leave_to_parent(self) -> None:
@@ -208,6 +220,26 @@ class _Reader(PeriodicExportingMetricReader):
         anew = type(consumer)(consumer._sdk_config, list(consumer._reader_storages))
         consumer._lock = anew._lock
         consumer._reader_storages = anew._reader_storages
+
+    def _start_counting(self) -> None:
+        # What an observable counter has inherited, the parent sends: the child counts from there.
+        # In the reader's thread, for the program's callbacks may wait for a lock of the parent's.
+        with guarded("looking where a forked child's counters begin"), self._start_lock:
+            if self._is_counting:
+                return
+            self._is_counting = True
+            storage = self._consumer()._reader_storages[self]
+            for counter in self._observed():
+                if isinstance(counter, ObservableCounter):
+                    for measurement in counter.callback(CallbackOptions()):
+                        storage.consume_measurement(measurement)
+                    for match in storage._get_or_init_view_instrument_match(counter):
+                        match.collect(AggregationTemporality.DELTA, time.time_ns())
+
+    def _observed(self) -> list[Any]:
+        """Return the observable instruments that are the program's own."""
+        instruments = self._consumer()._async_instruments
+        return [it for it in instruments if it.instrumentation_scope.name != SCOPE]
 
     def _has_recorded(self) -> bool:
         return bool(self._consumer()._reader_storages[self]._instrument_view_instrument_matches)
