@@ -130,7 +130,8 @@ class _HearingTransport:
         try:
             result = self._inner.request(*arguments, **options)
         except Exception as error:
-            _heard.wants_it_later, _heard.timed_out = False, _is_timeout(error)
+            with guarded("hearing that an endpoint does not answer"):
+                _heard.wants_it_later, _heard.timed_out = False, _is_timeout(error)
             raise
         with guarded("hearing what an endpoint answers"):
             _heard.wants_it_later = result.status_code in _LATER
