@@ -260,8 +260,7 @@ def _is_pass_named(name: str, given: str) -> bool:
 
 def _is_key_named(name: str, given: str) -> bool:
     """Whether it is some key, and looks like one: what it is for is not known."""
-    is_key = name.endswith("Key") and ANY_KEY_IN_CAPITALS.fullmatch(name) is not None
-    return is_key and _is_on and RANDOM.fullmatch(given) is not None
+    return _is_on and bool(ANY_KEY_IN_CAPITALS.fullmatch(name) and RANDOM.fullmatch(given))
 
 
 @lru_cache(maxsize=_CACHED_AT_MOST)

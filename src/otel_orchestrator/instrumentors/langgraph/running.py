@@ -68,9 +68,10 @@ class Attempt(InContext):
 
     def __init__(self, record: TaskRecord, context: Context) -> None:
         super().__init__(context)
-        record.handed_out()
         self._record = record
         self._node: Operation | None = None
+        with guarded("noting that tasks are handed out"):
+            record.handed_out()
 
     def in_loop(self, proc: Any) -> tuple[InContext, Any]:
         """Return what starts the span in the pool's thread, if it is a function for a thread."""
