@@ -156,10 +156,11 @@ def test_the_run_has_the_designs_tree(finished: Finished) -> None:
     assert finished.run.warnings == ()
 
 
-def test_one_task_is_three_times_slower_than_its_siblings(finished: Finished) -> None:
+def test_one_task_is_much_slower_than_its_siblings(finished: Finished) -> None:
     run = finished.run
     slow = {s.span.text(Attr.TASK_ID): s.took_ns for s in summarize(run).slowest_tasks}
-    assert slow["invoice"] >= 3 * max(slow["cart"], slow["search"])
+    # Three times; on a busy machine all have that much more that is not the LLM.
+    assert slow["invoice"] >= 2 * max(slow["cart"], slow["search"])
 
 
 def test_every_attempt_that_the_server_saw_is_a_span(finished: Finished) -> None:
