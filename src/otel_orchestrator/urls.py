@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 from urllib.parse import urlsplit
+
+JAEGER_URL: Final = "http://localhost:16686"
+"""Where the shipped stack has Jaeger's pages."""
 
 
 def is_http_url(text: str) -> bool:

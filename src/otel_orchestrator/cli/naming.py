@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from ..sources.jaeger import DEFAULT_URL
 from ..sources.printable import printable
+from ..urls import JAEGER_URL
 
 dir_option = click.option(
     "--dir",
@@ -20,7 +20,7 @@ dir_option = click.option(
 
 jaeger_url_option = click.option(
     "--jaeger-url",
-    default=DEFAULT_URL,
+    default=JAEGER_URL,
     envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
     help="Where traces are, and links to them lead.",
 )

@@ -18,9 +18,10 @@ from ..reports import perfetto
 from ..reports import text as text_report
 from ..run_folder import folder_from_environment
 from ..sources.found import OF, Export, Source, find, read_one
-from ..sources.jaeger import DEFAULT_URL, Wanted, is_jaeger
+from ..sources.jaeger import Wanted, is_jaeger
 from ..sources.runfiles import RunFile
 from ..sources.uncollected import uncollected
+from ..urls import JAEGER_URL
 from .files import check_free, write_whole
 from .naming import dir_option, jaeger_url_option, named, options_of
 from .progress import analysing, progress_of
@@ -117,7 +118,7 @@ def command(
 
 def make_report(file: RunFile) -> str:
     """Read a run file and return its report for people."""
-    url = DEFAULT_URL if file.was_sent else None
+    url = JAEGER_URL if file.was_sent else None
     return text_report.render(
         study(_read(file)), width=report_width(), colour=is_coloured(), jaeger_url=url
     )

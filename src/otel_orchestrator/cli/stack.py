@@ -8,8 +8,7 @@ from dataclasses import asdict
 import click
 
 from ..errors import OrchestratorError
-from ..sources.jaeger import DEFAULT_URL
-from ..urls import is_http_url
+from ..urls import JAEGER_URL, is_http_url
 from .endpoint import endpoint_options, set_variables
 from .files import say
 from .terminal import is_coloured
@@ -28,7 +27,7 @@ def command() -> None:
 @endpoint_options
 @click.option(
     "--jaeger",
-    default=DEFAULT_URL,
+    default=JAEGER_URL,
     envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
     show_default=True,
     help="Or none.",

@@ -14,9 +14,10 @@ from typing import Any, Final
 from ..errors import NoRunsError, RunFileError, SeveralRunsError
 from ..model import Run
 from ..semconv import Attr
+from ..urls import JAEGER_URL
 from .documents import documents_of
 from .gathering import runs_in
-from .jaeger import DEFAULT_URL, PREFIX, Wanted, is_jaeger, runs_in_jaeger, wanted_in
+from .jaeger import PREFIX, Wanted, is_jaeger, runs_in_jaeger, wanted_in
 from .lines import LONGEST
 from .otlp import SIGNALS
 from .runfiles import RunFile, find_run, is_file, list_runs, read_run
@@ -46,7 +47,7 @@ class Export:
 Source = RunFile | Export | Wanted
 
 
-def find(word: str | None, folder: Path, jaeger_url: str = DEFAULT_URL) -> Source:
+def find(word: str | None, folder: Path, jaeger_url: str = JAEGER_URL) -> Source:
     """Return what a word names, as `find_run` and `wanted_in` read it; `FILE#RUN`: a run in a file.
 
     Raises:

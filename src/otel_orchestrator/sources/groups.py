@@ -23,9 +23,10 @@ from ..analysis.comparing.digest import Digest, digest_of
 from ..errors import NoRunsError, RunFileError
 from ..model import Run
 from ..semconv import Attr
+from ..urls import JAEGER_URL
 from .baselines import read_baseline
 from .found import LABEL, OF, Export, Source, find, is_otlp, read, source_of
-from .jaeger import DEFAULT_URL, Wanted
+from .jaeger import Wanted
 from .labels import Labelled, labels_in
 from .runfiles import RunFile, is_file, list_runs
 from .same import RunCopy, check_apart, each_once
@@ -57,7 +58,7 @@ class Group:
         return [_size(source) for source in self.sources.values()]
 
 
-def find_group(words: Sequence[str], folder: Path, jaeger_url: str = DEFAULT_URL) -> Group:
+def find_group(words: Sequence[str], folder: Path, jaeger_url: str = JAEGER_URL) -> Group:
     """Find the runs that words name.
 
     Raises:

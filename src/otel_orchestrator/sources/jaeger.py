@@ -25,13 +25,12 @@ from ..analysis.roots import is_root
 from ..errors import RunFileError
 from ..model import Run
 from ..semconv import Attr
-from ..urls import is_http_url
+from ..urls import JAEGER_URL, is_http_url
 from .gathering import runs_in
 from .otlp import told_by
 from .printable import printable
 
 PREFIX: Final = "jaeger:"
-DEFAULT_URL: Final = "http://localhost:16686"
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _ADDRESS: Final = re.compile(r"(https?://.+?)/trace/([0-9a-f]{32})\b")
 _KEYS: Final = {"label": Attr.RUN_LABEL, "run": Attr.RUN_ID}
@@ -66,7 +65,7 @@ def is_jaeger(word: str) -> bool:
     return word.startswith(PREFIX) or _ADDRESS.match(word) is not None
 
 
-def wanted_in(word: str, url: str = DEFAULT_URL) -> Wanted:
+def wanted_in(word: str, url: str = JAEGER_URL) -> Wanted:
     """Return what a word asks for.
 
     Raises:

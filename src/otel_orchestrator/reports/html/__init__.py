@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...analysis.study import Study
+from ...urls import JAEGER_URL
 from .. import text as text_report
 from .data import document
 from .page import page
@@ -13,7 +14,7 @@ _TEXT_WIDTH = 100
 def render(
     study: Study,
     *,
-    jaeger_url: str = text_report.DEFAULT_JAEGER_URL,
+    jaeger_url: str = JAEGER_URL,
     run: str | None = None,
 ) -> str:
     """Return the page of a run.

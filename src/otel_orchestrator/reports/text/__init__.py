@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ...analysis.study import Study
 from ...semconv import GIT
+from ...urls import JAEGER_URL
 from .advice import advice, models
 from .explain import explanations
 from .headline import headline, next_steps
@@ -18,8 +19,6 @@ from .style import console_of, section, without_blank_ends
 from .time import categories, slots, slowest, supersteps, tasks, views, waterfall
 from .tree import tree
 from .verdict import verdict, what_if
-
-DEFAULT_JAEGER_URL = "http://localhost:16686"
 
 
 def render(
@@ -30,7 +29,7 @@ def render(
     everything: bool = False,
     spans: bool = True,
     explain: bool = False,
-    jaeger_url: str | None = DEFAULT_JAEGER_URL,
+    jaeger_url: str | None = JAEGER_URL,
     run: str | None = None,
     options: str = "",
 ) -> str:

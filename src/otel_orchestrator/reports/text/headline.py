@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ...analysis.summary import Summary
+from ...urls import JAEGER_URL
 from ..units import count, duration, plural
 from .style import BAD, DIM
 
 _STORE: Final = "docker compose up -d && export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317"
-_THEN: Final = "a Collector and Jaeger: run again, and look at http://localhost:16686"
+_THEN: Final = f"a Collector and Jaeger: run again, and look at {JAEGER_URL}"
 _BESIDE: Final = 14
 """Columns that what a command is for needs beside it, at least."""
 
