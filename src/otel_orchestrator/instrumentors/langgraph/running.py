@@ -70,12 +70,11 @@ class Attempt(InContext):
         super().__init__(context)
         self._record = record
         self._node: Operation | None = None
-        with guarded("noting that tasks are handed out"):
-            record.handed_out()
 
     def in_loop(self, proc: Any) -> tuple[InContext, Any]:
         """Return what starts the span in the pool's thread, if it is a function for a thread."""
         with guarded("handing a node to a pool of threads"):
+            self._record.handed_out()
             steps = proc.__dict__.get("steps") or [proc]
             afunc = steps[0].__dict__.get("afunc")
             if (
@@ -89,6 +88,7 @@ class Attempt(InContext):
 
     def __enter__(self) -> None:
         with guarded("starting a node span"):
+            self._record.handed_out()
             self._node = self._record.begin_attempt()
             if self._node is not None:
                 self._context = self._node.context
