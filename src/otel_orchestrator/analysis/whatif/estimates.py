@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final
 
 from ... import semconv
@@ -85,51 +85,46 @@ def _workers(model: Paper) -> list[Estimate]:
 
 
 def _llm(model: Paper) -> list[Estimate]:
-    phases, slots = model.phases, model.outline.slots
     name, title = "llm_twice_as_fast", "LLM calls twice as fast"
-    if not any(s.ns(semconv.LLM, state=semconv.WORKING) for s in phases.served.values()):
+    if not any(s.ns(semconv.LLM, state=semconv.WORKING) for s in model.phases.served.values()):
         reason = "no LLM call was recorded"
         parallel = f"{_PARALLEL_CALLS} LLM calls of a node in parallel"
         return [unknown(name, title, reason), unknown("llm_parallel", parallel, reason)]
+    called_ns = model.served_ns(semconv.LLM, state=semconv.WORKING)
     faster = model.estimate(
         name,
         title,
-        _less(
-            model, lambda j: phases.service(j).ns(semconv.LLM, state=semconv.WORKING) // 2, *_LLM
-        ),
-        slots,
+        model.less([ns // 2 for ns in called_ns], *_LLM),
+        model.outline.slots,
         ("every LLM call takes half as long, the Director's too", "back-off stays what it was"),
     )
     return [faster, _llm_parallel(model)]
 
 
 def _llm_parallel(model: Paper) -> Estimate:
-    def saved(job: Job, *, all_independent: bool) -> int:
-        chains = model.phases.called(job).chains
-        parts = [c for chain in chains for c in chain] if all_independent else map(sum, chains)
-        times = list(parts)
+    def saved(times: Sequence[int]) -> int:
         total = sum(times)
         return total - max([-(-total // _PARALLEL_CALLS), *times])
 
-    slots = model.outline.slots
+    chains = [called.chains for called in model.called]
     expected = model.estimate(
         "llm_parallel",
         f"{_PARALLEL_CALLS} LLM calls of a node in parallel",
-        _less(model, lambda j: saved(j, all_independent=False), *_LLM),
-        slots,
+        model.less([saved(list(map(sum, each))) for each in chains], *_LLM),
+        model.outline.slots,
         (
             "expected: the calls of one agent wait for each other, those of different agents and"
             " those outside of agents do not",
             "low: no call waits for another; high: every call waits for the one before it",
         ),
     )
-    best = _less(model, lambda j: saved(j, all_independent=True), *_LLM)
+    best = model.less([saved(list(chain.from_iterable(each))) for each in chains], *_LLM)
     return _widened(model, expected, best, model.measured)
 
 
 def _git(model: Paper) -> list[Estimate]:
-    phases, slots = model.phases, model.outline.slots
-    if not any(s.ns(semconv.GIT) for s in phases.served.values()):
+    slots = model.outline.slots
+    if not any(s.ns(semconv.GIT) for s in model.phases.served.values()):
         reason = "no git command was recorded"
         return [
             unknown("git_free", "git takes no time", reason),
@@ -138,32 +133,26 @@ def _git(model: Paper) -> list[Estimate]:
     free = model.estimate(
         "git_free",
         "git takes no time",
-        _less(model, lambda j: phases.service(j).ns(semconv.GIT), semconv.GIT),
+        model.less(model.served_ns(semconv.GIT), semconv.GIT),
         slots,
         ("an upper bound for every way of making git faster",),
     )
-
-    def saved(job: Job) -> int:
-        return sum(sum(batch) - max(batch) for batch in phases.called(job).batches)
-
-    def saved_at_best(job: Job) -> int:
-        times = [t for batch in phases.called(job).batches for t in batch]
-        return sum(times) - max(times, default=0)
-
+    batches = [called.batches for called in model.called]
+    saved = [sum(sum(batch) - max(batch) for batch in each) for each in batches]
     batched = model.estimate(
         "git_batched",
         "git commands batched",
-        _less(model, saved, semconv.GIT),
+        model.less(saved, semconv.GIT),
         slots,
         (
             "git commands that follow on each other become one that takes as long as the longest",
             "low: all git commands of a node become one; high: batching gains nothing",
         ),
     )
-    return [
-        free,
-        _widened(model, batched, _less(model, saved_at_best, semconv.GIT), model.measured),
-    ]
+    times = [list(chain.from_iterable(each)) for each in batches]
+    at_best = [sum(each) - max(each, default=0) for each in times]
+    best = model.less(at_best, semconv.GIT)
+    return [free, _widened(model, batched, best, model.measured)]
 
 
 def _prompts_cached(model: Paper) -> Estimate:
@@ -182,12 +171,7 @@ def _prompts_cached(model: Paper) -> Estimate:
     at_best = saved | {s.span_id for g in groups for s in g.meanwhile}
 
     def less(cached: Set[str]) -> Times:
-        def saved(job: Job) -> int:
-            calls = model.phases.called(job).calls
-            left = (stretch for call in calls for stretch in _left_of(call, cached))
-            return length(call[0].interval for call in calls) - length(left)
-
-        return _less(model, saved, *_LLM)
+        return model.less([_saved(called.calls, cached) for called in model.called], *_LLM)
 
     expected = model.estimate(
         name,
@@ -200,6 +184,12 @@ def _prompts_cached(model: Paper) -> Estimate:
         ),
     )
     return _widened(model, expected, less(at_best))
+
+
+def _saved(calls: Sequence[Sequence[Ran]], cached: Set[str]) -> int:
+    """Return what a job saves if some of its calls, or of those inside of them, take no time."""
+    left = [stretch for call in calls for stretch in _left_of(call, cached)]
+    return length([call[0].interval for call in calls]) - length(left)
 
 
 def _left_of(call: Sequence[Ran], cached: Set[str]) -> list[Interval]:
@@ -252,15 +242,6 @@ def _head(outline: Outline) -> str:
         if (head := loop.span.text(Attr.LOOP_HEAD)) is not None:
             return head
     return outline.supersteps[0].jobs[0].name if outline.supersteps[0].jobs else ""
-
-
-def _less(model: Paper, saved: Callable[[Job], int], *categories: str) -> Times:
-    """Return what jobs take if they save something: of these categories, no more than there was."""
-    return {
-        span_id: model.measured[span_id]
-        - min(saved(job), model.phases.service(job).ns(*categories))
-        for span_id, job in model.jobs.items()
-    }
 
 
 def _widened(model: Paper, estimate: Estimate, *services: Times) -> Estimate:

@@ -50,18 +50,15 @@ def what_if_grid(outline: Outline) -> Grid:
         reason = f"there are more than {_MOST_JOBS} jobs"
     if reason is not None:
         return Grid((1.0,), (slots,), slots, (), reason)
-    llm = {
-        key: served.ns(semconv.LLM, state=semconv.WORKING)
-        for key, served in paper.phases.served.items()
-    }
-    speeds = SPEEDS if any(llm.values()) else (1.0,)
+    llm = paper.served_ns(semconv.LLM, state=semconv.WORKING)
+    speeds = SPEEDS if any(llm) else (1.0,)
     fixed = None if outline.limit else "nothing waited for a slot: their number was not limited"
     workers = (slots,) if fixed else _workers(slots)
 
     def band(speed: float, count: int) -> Band:
-        times = {
-            key: took - llm[key] + round(llm[key] / speed) for key, took in paper.measured.items()
-        }
+        times = [
+            took - ns + round(ns / speed) for took, ns in zip(paper.measured, llm, strict=True)
+        ]
         found = paper.estimate("", "", times, count, ()).band
         assert found is not None  # there is a reason otherwise
         return found

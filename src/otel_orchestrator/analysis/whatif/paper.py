@@ -13,10 +13,10 @@ are the least and most of: that, longest chain first, several runs with every se
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import add, mul
+from operator import add, mul, sub
 from typing import Final
 from zlib import crc32
 
@@ -34,8 +34,8 @@ MARGIN: Final = 0.07
 """Of 20 pairs of equal runs of the reference orchestrator, 18 were within 5 % of each other, and
 both the run that is predicted from and the one that comes true stray like that."""
 
-Times = Mapping[str, int]
-"""How long each job would take, by the id of its span."""
+Times = Sequence[int]
+"""How long each of a paper's jobs would take, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,11 @@ class Batch:
     """Jobs that are placed together, and what they need of each other.
 
     Attributes:
-        ids: of their spans.
+        numbers: of the paper's jobs.
         factors: of each other run that is tried, by how much each job is shorter or longer.
     """
 
-    ids: Sequence[str]
+    numbers: Sequence[int]
     plan: Plan
     factors: Sequence[Sequence[float]]
 
@@ -103,8 +103,9 @@ class Paper:
     """The run on paper: turns of workers on slots, and what runs alone in sequence.
 
     Attributes:
-        jobs: all that are placed, by the id of their span.
-        measured: how long each job took from its start to its end.
+        jobs: all that are placed.
+        measured: how long each of them took from its start to its end.
+        served, called: what each of them did meanwhile, and what it called.
     """
 
     def __init__(self, outline: Outline, phases: Phases) -> None:
@@ -112,10 +113,14 @@ class Paper:
         self.phases = phases
         self.alone = (*phases.opening, *phases.middle, *phases.closing)
         in_turns = (job for turn in phases.turns for job in turn.slot_jobs)
-        self.jobs = {job.span.span_id: job for job in (*in_turns, *self.alone)}
-        self.measured: Times = {key: did.whole_ns for key, did in phases.served.items()}
+        self.jobs = (*in_turns, *self.alone)
+        self.served = [phases.service(job) for job in self.jobs]
+        self.called = [phases.called(job) for job in self.jobs]
+        self.measured: Times = [did.whole_ns for did in self.served]
+        self._numbers = {job.span.span_id: n for n, job in enumerate(self.jobs)}
         self._variants = _VARIANTS if len(phases.served) <= _MANY_JOBS else _VARIANTS_OF_MANY
-        self._draws: dict[str, list[float]] = {}
+        self._at_most: dict[tuple[str, ...], list[int]] = {}
+        self._draws: dict[int, list[float]] = {}
         # A turn's jobs need each other only where a node dispatches them itself.
         self._turns = [self.batch(t.slot_jobs, needs_of(t.slot_jobs)) for t in phases.turns]
         self._alone = [self.batch(self.alone, [()] * len(self.alone))]
@@ -127,8 +132,20 @@ class Paper:
 
     def took(self, jobs: Iterable[Job]) -> int:
         """Return how long jobs took together, from their start to their end."""
-        measured = self.measured
-        return sum([measured[job.span.span_id] for job in jobs])
+        measured, numbers = self.measured, self._numbers
+        return sum([measured[numbers[job.span.span_id]] for job in jobs])
+
+    def less(self, saved_ns: Sequence[int], *categories: str) -> Times:
+        """Return what jobs take if they save something: of these categories, no more than there
+        was."""
+        at_most = self._at_most.get(categories)
+        if at_most is None:
+            at_most = self._at_most[categories] = self.served_ns(*categories)
+        return list(map(sub, self.measured, map(min, saved_ns, at_most)))
+
+    def served_ns(self, *categories: str, state: str | None = None) -> list[int]:
+        """Return what some categories took in each job."""
+        return [did.ns(*categories, state=state) for did in self.served]
 
     def why_not(self) -> str | None:
         """Return why nothing can be estimated, if so."""
@@ -143,14 +160,15 @@ class Paper:
         release_ns: Sequence[int] | None = None,
     ) -> Batch:
         """Return jobs to be placed, with the same other runs for them every time."""
-        ids = [job.span.span_id for job in jobs]
-        factors = list(zip(*map(self._draws_of, ids), strict=True))
-        return Batch(ids, Plan(needs, release_ns), factors or [()] * self._variants)
+        numbers = [self._numbers[job.span.span_id] for job in jobs]
+        factors = list(zip(*map(self._draws_of, numbers), strict=True))
+        return Batch(numbers, Plan(needs, release_ns), factors or [()] * self._variants)
 
-    def _draws_of(self, span_id: str) -> list[float]:
-        draws = self._draws.get(span_id)
+    def _draws_of(self, number: int) -> list[float]:
+        draws = self._draws.get(number)
         if draws is None:
-            draws = self._draws[span_id] = _draws(span_id, self._variants)
+            span_id = self.jobs[number].span.span_id
+            draws = self._draws[number] = _draws(span_id, self._variants)
         return draws
 
     def place(self, batches: Sequence[Batch], times: Times, slots: int) -> Placed:
@@ -214,7 +232,7 @@ class Paper:
 
 
 def _of(batch: Batch, times: Times) -> list[int]:
-    return [times[span_id] for span_id in batch.ids]
+    return [times[n] for n in batch.numbers]
 
 
 def unknown(name: str, title: str, reason: str) -> Estimate:
