@@ -6,8 +6,9 @@ task worker   scheduled ░░ queue ░░ started ▓▓▓▓▓▓▓▓▓�
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from .. import semconv
@@ -16,6 +17,7 @@ from ..semconv import Attr
 from .clip import Ran, never_started, seconds_to_ns
 from .intervals import Interval, union, without
 
+_JOBS: Final = (semconv.TASK, semconv.NODE)
 _TRANSPARENT: Final = (semconv.LOOP, semconv.SUPERSTEP)
 _BEFORE_START: Final = (semconv.QUEUE, semconv.CONSUMER)
 
@@ -38,8 +40,8 @@ class Job:
         barrier_ns: the end of its span.
         dependency_ns, held_ns, cycle_ns: what it waited before it was scheduled, in this order.
         is_given: its node did not run: what it came to was in the cache, or in the checkpoint.
-        is_worker: it works for a task of the application, or beside others; not a node that runs
-            alone, such as a Director.
+        is_worker: it works for a task of the application, or beside others, or for the agent that
+            hands work to it; not a node that runs alone, such as a Director.
     """
 
     span: Span
@@ -190,14 +192,14 @@ def outermost(top: Ran, operation: str) -> list[Ran]:
     return sorted(found, key=_in_order)
 
 
-def _shallowest(top: Ran, *, with_task_id: bool) -> list[Ran]:
-    """Return the tasks and nodes below a span that are below no other such."""
+def _shallowest(top: Ran, operations: Container[str], *, with_task_id: bool = False) -> list[Ran]:
+    """Return the spans of some operations below a span that are below no other such."""
     found: list[Ran] = []
     stack = list(top.inside)
     while stack:
         ran = stack.pop()
         span = ran.span
-        is_job = span.operation in (semconv.TASK, semconv.NODE)
+        is_job = span.operation in operations
         if is_job and (not with_task_id or span.text(Attr.TASK_ID) is not None):
             found.append(ran)
         else:
@@ -209,31 +211,65 @@ def _in_order(ran: Ran) -> tuple[int, int, str]:
     return ran.start_ns, ran.end_ns, ran.span.span_id
 
 
-def supersteps_of(top: Ran) -> Iterator[Superstep]:
-    """Yield the supersteps of the outermost graph, in order."""
+def supersteps_of(top: Ran) -> tuple[Superstep, ...]:
+    """Return the supersteps of the outermost graph, in order."""
+    found = tuple(_supersteps(top, frozenset()))
+    if any(s.is_of_workers for s in found):
+        return found
+    workers = _agents_in_turn(top, found)
+    return tuple(_supersteps(top, workers)) if workers else found
+
+
+def _supersteps(top: Ran, workers: Set[str]) -> Iterator[Superstep]:
     for ran in outermost(top, semconv.SUPERSTEP):
-        jobs = sorted(_jobs_of(ran), key=by_start)
+        jobs = sorted(_jobs_of(ran, workers), key=by_start)
         slot_jobs = sorted(_without_dispatchers(jobs), key=by_start)
         yield Superstep(ran.span, ran, tuple(jobs), tuple(slot_jobs))
 
 
-def _jobs_of(superstep: Ran) -> Iterator[Job]:
+def _jobs_of(superstep: Ran, workers: Set[str]) -> Iterator[Job]:
     by_name: dict[str, list[Ran]] = {}
     for child in superstep.inside:
         if child.span.operation == semconv.TASK:
             yield _job(child, child, child.inside, _attempts(child))
         elif child.span.operation == semconv.NODE:
             by_name.setdefault(child.span.name, []).append(child)
-    for attempts in by_name.values():
+    for name, attempts in by_name.items():
         # The waits of a plain node are the superstep's, which has no other job.
         is_alone = len(by_name) == 1
         waits = [c for c in superstep.inside if is_alone and c.span.operation == semconv.WAIT]
-        yield _job(attempts[0], superstep, waits, attempts)
+        yield _job(attempts[0], superstep, waits, attempts, is_worker=name in workers)
+
+
+def _agents_in_turn(top: Ran, supersteps: Iterable[Superstep]) -> Set[str]:
+    """Return the names of the nodes that work for a supervisor, one at a time; none without one.
+
+    supervisor │ math │ supervisor │ web │ supervisor
+
+    It opens every loop, and each node between holds an agent. With a single such node, or where one
+    hands over to another, they may as well be peers.
+    """
+    nodes = [job.span.name for superstep in supersteps for job in superstep.jobs]
+    heads = {loop.span.text(Attr.LOOP_HEAD) for loop in outermost(top, semconv.LOOP)}
+    supervisors = {name for name in nodes if name.partition(" ")[2] in heads}
+    agents = {
+        node.span.name
+        for superstep in supersteps
+        for node in superstep.ran.inside
+        if any(ran.span.operation == semconv.INVOKE_AGENT for ran in node.inside)
+    } - supervisors
+    in_turn = [name in agents for name in nodes if name in agents or name in supervisors]
+    return agents if len(agents) > 1 and not any(map(all, pairwise(in_turn))) else frozenset()
 
 
 def jobs_by_hand(top: Ran) -> Iterator[Job]:
-    """Yield the jobs of a run without supersteps: the outermost tasks and nodes."""
-    yield from _without_dispatchers(map(_own_job, _shallowest(top, with_task_id=False)))
+    """Yield the jobs of a run without supersteps: the outermost tasks and nodes; without any, its
+    agents, but for one that hands work to others."""
+    found = _shallowest(top, _JOBS)
+    if not found:
+        is_agent = top.span.operation == semconv.INVOKE_AGENT
+        found = _shallowest(top, (semconv.INVOKE_AGENT,)) or ([top] if is_agent else [])
+    yield from _without_dispatchers(map(_own_job, found))
 
 
 def _without_dispatchers(jobs: Iterable[Job]) -> Iterator[Job]:
@@ -241,14 +277,15 @@ def _without_dispatchers(jobs: Iterable[Job]) -> Iterator[Job]:
     for job in jobs:
         nested: list[Ran] = []
         if job.task_id is None and job.span.operation == semconv.NODE:
-            nested = _shallowest(job.ran, with_task_id=True)
+            nested = _shallowest(job.ran, _JOBS, with_task_id=True)
         if not nested:
             yield job
         yield from map(_own_job, nested)
 
 
 def _own_job(ran: Ran) -> Job:
-    return _job(ran, ran, ran.inside, _attempts(ran))
+    is_agent = ran.span.operation == semconv.INVOKE_AGENT
+    return _job(ran, ran, ran.inside, _attempts(ran), is_worker=is_agent)
 
 
 def _attempts(ran: Ran) -> list[Ran]:
@@ -258,7 +295,14 @@ def _attempts(ran: Ran) -> list[Ran]:
     return [c for c in ran.inside if c.span.operation == semconv.NODE]
 
 
-def _job(ran: Ran, top: Ran, waits: Sequence[Ran], attempts: Sequence[Ran]) -> Job:
+def _job(
+    ran: Ran,
+    top: Ran,
+    waits: Sequence[Ran],
+    attempts: Sequence[Ran],
+    *,
+    is_worker: bool = False,
+) -> Job:
     span, end = ran.span, ran.end_ns
     is_task = span.operation == semconv.TASK
     if attempts:
@@ -288,7 +332,7 @@ def _job(ran: Ran, top: Ran, waits: Sequence[Ran], attempts: Sequence[Ran]) -> J
         held_ns=seconds_to_ns(span.attributes.get(Attr.TASK_WAITED_HELD)),
         cycle_ns=seconds_to_ns(span.attributes.get(Attr.TASK_WAITED_CYCLE)),
         is_given=any(Attr.NODE_SOURCE in a.span.attributes for a in attempts),
-        is_worker=is_task or span.text(Attr.TASK_ID) is not None,
+        is_worker=is_worker or is_task or span.text(Attr.TASK_ID) is not None,
     )
 
 

@@ -18,7 +18,7 @@ from ..model import Run, Span
 from ..semconv import Attr
 from .clip import Ran, clip
 from .in_flight import peak
-from .intervals import Interval
+from .intervals import Interval, without
 from .jobs import Job, Superstep, by_start, jobs_by_hand, outermost, supersteps_of
 from .roots import root_of
 from .tally import Breakdown, Tally
@@ -75,6 +75,13 @@ class Outline:
         """How long the run took."""
         return self.top.took_ns
 
+    @property
+    def between_agents(self) -> list[Interval]:
+        """When none of those worked to whom the agent that is the run hands work: its own turn."""
+        if self.supersteps or self.root.operation != semconv.INVOKE_AGENT:
+            return []
+        return without(self.wall, [job.busy for job in self.jobs])
+
     def strangers(self, superstep: Ran, job: Job) -> frozenset[str]:
         """Return the ids of a superstep's other jobs, directly below it."""
         return frozenset(
@@ -113,7 +120,7 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
         forest = Forest((root,), {**forest.below, "": forest.roots}, forest.by_id)
     everything = clip(root, forest.below, run.end_ns)
     top = everything[0]
-    supersteps = tuple(supersteps_of(top))
+    supersteps = supersteps_of(top)
     jobs = [j for s in supersteps for j in s.slot_jobs] or list(jobs_by_hand(top))
     ordered = sorted(jobs, key=by_start)
     is_dispatched = any(s.is_dispatched for s in supersteps)

@@ -144,7 +144,7 @@ def rule(told: Verdict) -> str:
 
 
 def largest(told: Verdict) -> str | None:
-    """Say what takes most of the wall where it is none of the four suspects."""
+    """Say what takes most of the wall where that says more than the four suspects do."""
     part = told.largest
     if part is None:
         return None
@@ -156,10 +156,8 @@ def largest(told: Verdict) -> str | None:
     }:
         what += " or calls that are not traced"
     where = f", mostly in node {part.node}" if part.node else ""
-    return (
-        f"None of the four is supported. The largest part of the wall is {what}{where}:"
-        f" {share(part.share_of_wall)}."
-    )
+    so_far = "" if told.doubt else "None of the four is supported. "
+    return f"{so_far}The largest part of the wall is {what}{where}: {share(part.share_of_wall)}."
 
 
 def what_to_do(one: Advice) -> str:

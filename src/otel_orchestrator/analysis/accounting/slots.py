@@ -35,7 +35,7 @@ _NO_SLOT: Final = -1
 # What an instant may be, besides: whether any task has open dependencies, and so on.
 _OPEN: Final = "open dependencies"
 _UNKNOWN: Final = "barrier, dependencies unknown"
-_CONTROL: Final = "a node that runs alone"
+_CONTROL: Final = "a node that runs alone, or an agent between those that it hands work to"
 _CHAIN: Final = "a job that had to wait for others"
 _JOBS: Final = "any job"
 _CHECKPOINT: Final = "checkpoint between jobs"
@@ -247,6 +247,8 @@ def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
             yield semconv.CONSUMER, kept
         for queued in job.queued:
             yield semconv.QUEUE, queued
+    for gap in outline.between_agents:
+        yield _CONTROL, gap
     for superstep in outline.supersteps:
         if not superstep.knows_dependencies and len(superstep.jobs) > 1:
             ends = [j.ended_ns for j in superstep.jobs if j.started_ns < j.ended_ns]

@@ -40,9 +40,9 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
         " dependencies done but the superstep's barrier not reached (held); released but not yet"
         " scheduled (cycle). Slots still idle: dependency, if any task has open dependencies;"
         " barrier, an upper bound, if dependencies are not known and a finished job waits for a"
-        " slower sibling; cycle, while a Director or Strategist runs; checkpoint, consumer or"
-        " framework between jobs; dependency, if what still runs had to wait for others; else"
-        " no_work."
+        " slower sibling; cycle, while a Director or Strategist runs, or an agent between those"
+        " that it hands work to; checkpoint, consumer or framework between jobs; dependency, if"
+        " what still runs had to wait for others; else no_work."
     ),
     "wall": (
         "The run from start to end along the straggler of each superstep, the job that ended last:"

@@ -110,7 +110,15 @@ class Case:
         return ns / whole if whole else 0.0
 
     def doubt(self) -> str | None:
-        """Return why nothing can be told from this run, if so."""
+        """Return why none of the four can be judged, if so."""
+        if doubt := self.doubt_about_spans():
+            return doubt
+        if (jobs := len(self.workers)) < LEAST_JOBS:
+            return f"it takes at least {LEAST_JOBS} jobs of workers; there are {jobs}"
+        return None
+
+    def doubt_about_spans(self) -> str | None:
+        """Return why what was recorded is not all that happened, if so."""
         run = self.outline.run
         if not self.outline.root.span_id:
             return "no run was recorded, only spans outside of one"
@@ -123,11 +131,7 @@ class Case:
                 if is_known
                 else _GOES_ON
             )
-        if doubt := _doubt([s for s in self.unsure if s.operation in _STRUCTURE]):
-            return doubt
-        if (jobs := len(self.workers)) < LEAST_JOBS:
-            return f"it takes at least {LEAST_JOBS} jobs of workers; there are {jobs}"
-        return None
+        return _doubt([s for s in self.unsure if s.operation in _STRUCTURE])
 
     def doubt_about(self, categories: Container[str]) -> str | None:
         """Return why nothing can be told of some categories, if so."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from heapq import nlargest, nsmallest
 from statistics import median
 from typing import Final
 
 from ... import semconv
 from ..accounting.barriers import Barrier
+from ..accounting.exclusive import exclusive
 from ..accounting.views import of_jobs_on_path
+from ..calls import is_call
 from ..clip import Ran
 from ..examples import Example, example
+from ..intervals import Interval, union
 from ..jobs import Job
-from ..tally import Breakdown
+from ..tally import Breakdown, together
 from .findings import MATERIAL, Case, Finding, Number, finding
 
 LLM_SHARE_OF_TASK: Final = 0.50
@@ -174,51 +178,111 @@ def superstep(case: Case) -> Finding:
 
 def sequence(case: Case) -> Finding:
     """Judge the cycle by the share of the wall in which it runs and no worker can."""
-    cycle = case.phases.cycle
-    on_wall = case.phases.total(cycle) - case.phases.total(cycle, semconv.GIT)
-    # While the plan is made no slot waits for the cycle: that comes before all of it.
-    going_round = [(turn.window[0], case.outline.wall[1]) for turn in case.phases.turns[:1]]
-    idle = case.accounting.slots.idle_within(going_round, semconv.CYCLE)
-    by_name: dict[str, int] = {}
-    for job in cycle:
-        by_name[job.name] = by_name.get(job.name, 0) + case.service(job).whole_ns
-    doubt = None
-    if not case.phases.turns:
-        doubt = "no superstep with workers was recorded"
-    elif not cycle:
-        doubt = "nothing ran between or after the workers"
+    cycle = _agent_cycle(case) if case.outline.between_agents else _superstep_cycle(case)
+    on_wall = sum(cycle.by_name.values()) - cycle.git_ns
+    idle = case.accounting.slots.idle_within(cycle.going_round, semconv.CYCLE)
     return finding(
         case,
         key="cycle",
-        title="Sequential cycle: workers wait for Director and Strategist",
+        title=f"Sequential cycle: workers wait for {cycle.who}",
         concerns=(),
-        doubt=doubt,
+        doubt=cycle.doubt,
         measure=case.of_wall(on_wall),
         threshold=CYCLE_SHARE_OF_WALL,
-        told="of the wall is Director and Strategist, between and after workers",
-        shares=(case.of_wall(on_wall), case.of_slots(on_wall + idle)),
+        told=f"of the wall is {cycle.who}, between and after workers",
+        shares=(case.of_wall(on_wall), case.of_slots(idle + cycle.takes_slots * on_wall)),
         numbers=(
-            Number("turns of workers", len(case.phases.turns), "count"),
-            *(Number(f"in {name}", ns, "ns") for name, ns in sorted(by_name.items())),
-            Number(
-                "in their LLM calls",
-                sum(in_llm(case.service(j)) for j in cycle),
-                "ns",
-            ),
+            Number("turns of workers", cycle.turns, "count"),
+            *(Number(f"in {name}", ns, "ns") for name, ns in sorted(cycle.by_name.items())),
+            Number("in their LLM calls", cycle.llm_ns, "ns"),
             Number("idle slots meanwhile", idle, "ns"),
         ),
-        examples=tuple(
-            example(job.span, job.task_id, case.service(job).whole_ns)
-            for job in nsmallest(
-                _EXAMPLES, cycle, key=lambda j: (j.started_ns - j.ended_ns, j.span.span_id)
-            )
-        ),
+        examples=cycle.examples,
+        advice=cycle.advice,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cycle:
+    """What comes around between workers.
+
+    Attributes:
+        who: runs then.
+        turns: of workers.
+        by_name: how long it took, by the names of those who ran.
+        git_ns, llm_ns: what of that was git, and LLM calls.
+        takes_slots: as nodes do; an agent that hands out work is none of its own workers.
+        going_round: from the first workers to the run's end: while the plan is made no slot waits
+            for the cycle, that comes before all of it.
+        doubt: why it cannot be judged, if so.
+    """
+
+    who: str
+    turns: int
+    by_name: Mapping[str, int]
+    git_ns: int
+    llm_ns: int
+    takes_slots: bool
+    going_round: tuple[Interval, ...]
+    examples: tuple[Example, ...]
+    advice: tuple[str, ...]
+    doubt: str | None = None
+
+
+def _superstep_cycle(case: Case) -> _Cycle:
+    jobs, turns = case.phases.cycle, case.phases.turns
+    by_name: dict[str, int] = {}
+    for job in jobs:
+        by_name[job.name] = by_name.get(job.name, 0) + case.service(job).whole_ns
+    doubt = None
+    if not turns:
+        doubt = "no superstep with workers was recorded"
+    elif not jobs:
+        doubt = "nothing ran between or after the workers"
+    worst = nsmallest(_EXAMPLES, jobs, key=lambda j: (j.started_ns - j.ended_ns, j.span.span_id))
+    return _Cycle(
+        who="Director and Strategist",
+        turns=len(turns),
+        by_name=by_name,
+        git_ns=case.phases.total(jobs, semconv.GIT),
+        llm_ns=sum(in_llm(case.service(j)) for j in jobs),
+        takes_slots=True,
+        going_round=tuple((turn.window[0], case.outline.wall[1]) for turn in turns[:1]),
+        examples=tuple(example(j.span, j.task_id, case.service(j).whole_ns) for j in worst),
         advice=(
             "Let the Director look while workers still work, and only when something changed (see"
             " what-if).",
             "Give Director and Strategist a faster model and a shorter prompt: what is new, not the"
             " whole plan.",
             "Go around less often: larger turns, or continuous dispatch with one look at the end.",
+        ),
+        doubt=doubt,
+    )
+
+
+def _agent_cycle(case: Case) -> _Cycle:
+    outline = case.outline
+    began = min(job.started_ns for job in outline.jobs)
+    name = outline.root.name.partition(" ")[2] or "the agent"
+    own_turns = [gap for gap in outline.between_agents if gap[0] >= began]
+    did = together(exclusive(outline, outline.top, turn) for turn in own_turns)
+    calls = [ran for ran in outline.top.inside if is_call(ran.span) and ran.start_ns >= began]
+    worst = nsmallest(_EXAMPLES, calls, key=lambda ran: (-ran.took_ns, ran.span.span_id))
+    return _Cycle(
+        who=f"{name}, which hands work to them",
+        turns=len(union(job.busy for job in outline.jobs)),
+        by_name={name: did.whole_ns},
+        git_ns=did.ns(semconv.GIT),
+        llm_ns=in_llm(did),
+        takes_slots=False,
+        going_round=((began, outline.wall[1]),),
+        examples=tuple(example(ran.span, None, ran.took_ns) for ran in worst),
+        advice=(
+            "Hand out more at once: agents that are called in one answer work beside each other.",
+            f"Give {name} a faster model and a shorter prompt, and let those that it hands work to"
+            " answer shortly: all that they answer is read again in every call.",
+            "Go around less often: larger tasks, with what is needed for the next one in the same"
+            " answer.",
         ),
     )
 

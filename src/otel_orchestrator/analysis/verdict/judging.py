@@ -104,7 +104,8 @@ class Verdict:
             than `HELD_SHARE_OF_SLOTS` makes continuous dispatch worth it.
         is_continuous_worth_it: whether that rule says so, or this run would save as large a share
             of its wall; None where that cannot be told.
-        largest: the largest part of the wall, where none of the four is supported.
+        largest: the largest part of the wall, where none of the four is supported and nothing is
+            missing.
     """
 
     doubt: str | None
@@ -136,16 +137,15 @@ def verdict(
     superstep = _superstep_share(slots)
     blocking = hypotheses.superstep(case)
     findings = (hypotheses.llm(case), hypotheses.git(case), blocking, hypotheses.sequence(case))
-    doubt = case.doubt()
-    is_open = doubt is None and all(f.standing != SUPPORTED for f in findings)
+    is_open = all(f.standing != SUPPORTED for f in findings)
     return Verdict(
-        doubt=doubt,
+        doubt=case.doubt(),
         findings=findings,
         bets=_bets(slots, superstep),
         superstep_share=superstep,
         superstep_share_of_used=_superstep_share(used),
         is_continuous_worth_it=_is_worth_it(used, blocking),
-        largest=largest_of(case) if is_open else None,
+        largest=largest_of(case) if is_open and not case.doubt_about_spans() else None,
     )
 
 

@@ -31,7 +31,8 @@ def largest_of(case: Case) -> Largest | None:
     if part is None:
         return None
     node = None
-    if part.state == semconv.WORKING:
+    # What an agent did that hands out work is in no job.
+    if part.state == semconv.WORKING and case.outline.root.operation != semconv.INVOKE_AGENT:
         node = _mostly_in(case, part.category)
     return Largest(part.state, part.category, case.of_wall(part.ns), node)
 

@@ -24,10 +24,9 @@ _SHOWN_ADVICE: Final = 3
 def verdict(told: Verdict, jaeger_url: str | None) -> RenderableType:
     """Say of each hypothesis whether the run supports it, and what follows."""
     if told.doubt is not None:
-        return Group(
-            indented(Text.assemble(("? ", "yellow"), f"No verdict: {told.doubt}."), by=0),
-            indented(words.all_shares(told), DIM),
-        )
+        doubt = Text.assemble(("? ", "yellow"), f"No verdict: {told.doubt}.")
+        told_all_the_same = filter(None, (words.largest(told), words.all_shares(told)))
+        return Group(indented(doubt, by=0), *(indented(t, DIM) for t in told_all_the_same))
     parts: list[RenderableType] = []
     if largest := words.largest(told):
         parts.append(indented(largest, by=0))

@@ -55,7 +55,7 @@ const verdict = (() => {
     if (told.doubt !== null) {
       return dom.section("verdict", "Verdict: what to optimise",
         el("p", { class: "doubt" }, el("span", { class: "mark" }, "?"), `No verdict: ${told.doubt}.`),
-        el("p", { class: "note" }, told.shares));
+        ...[told.largest, told.shares].filter(Boolean).map((text) => el("p", { class: "note" }, fmt.tied(text))));
     }
     const order = { supported: 0, "cannot be told": 1, "not supported": 2 };
     const sorted = [...told.findings].sort((a, b) => order[a.standing] - order[b.standing]);
