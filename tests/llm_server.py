@@ -26,7 +26,7 @@ class Reply:
         retry_after_s: sent with a 429, in milliseconds; None for nothing.
         retry_after: sent with a 429 as it is: a number of seconds, or a date.
         read_s: before the request's body is read.
-        tool: a tool call instead of the answer.
+        tool, arguments: a tool call instead of the answer.
         think_s: before the headers.
         first_s: in a stream, between the headers and the first chunk with content.
         pause_s: before each chunk of a stream but the first.
@@ -39,6 +39,7 @@ class Reply:
     retry_after: str | None = None
     read_s: float = 0.0
     tool: str | None = None
+    arguments: str = "{}"
     think_s: float = 0.0
     first_s: float = 0.0
     pause_s: float = 0.0
@@ -185,14 +186,15 @@ def serving(
 USAGE = {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}
 
 
-def _tool_call(name: str) -> dict[str, Any]:
-    return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}
+def _tool_call(reply: Reply) -> dict[str, Any]:
+    function = {"name": reply.tool, "arguments": reply.arguments}
+    return {"id": "call_1", "type": "function", "function": function}
 
 
 def _openai_whole(reply: Reply) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": SECRET_ANSWER}
     if reply.tool:
-        message = {"role": "assistant", "content": None, "tool_calls": [_tool_call(reply.tool)]}
+        message = {"role": "assistant", "content": None, "tool_calls": [_tool_call(reply)]}
     reason = "tool_calls" if reply.tool else "stop"
     choice = {"index": 0, "message": message, "finish_reason": reason}
     envelope = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-real"}
@@ -209,7 +211,7 @@ def _openai(reply: Reply) -> Iterator[tuple[str, dict[str, Any]]]:
 
     yield chunk({"role": "assistant", "content": ""})
     if reply.tool:
-        yield chunk({"tool_calls": [{**_tool_call(reply.tool), "index": 0}]})
+        yield chunk({"tool_calls": [{**_tool_call(reply), "index": 0}]})
     else:
         for word in SECRET_ANSWER.split():
             yield chunk({"content": word + " "})

@@ -109,7 +109,7 @@ def test_an_agent_that_is_slow_between_its_agents_is_the_cycle(
     told = ran(_BY_TOOLS, [asks, QUICK, asks, QUICK, asks, QUICK, SLOW])
     cycle = told.verdict.of("cycle")
     assert cycle.standing == "supported"
-    assert cycle.title == "Sequential cycle: workers wait for lead, which hands work to them"
+    assert cycle.title == "Sequential cycle: workers wait for the agent lead"
     assert [example.span_name for example in cycle.examples] == ["chat gpt-4o"] * 3
     # What it thought before it handed out anything is its plan, which nobody could have begun with.
     jobs = told.accounting.outline.jobs
@@ -117,7 +117,7 @@ def test_an_agent_that_is_slow_between_its_agents_is_the_cycle(
     on_wall = gaps + told.accounting.outline.wall[1] - jobs[-1].ended_ns
     assert cycle.share_of_wall == pytest.approx(on_wall / told.accounting.outline.wall_ns)
     assert cycle.share_of_slots == pytest.approx(cycle.share_of_wall), "the one slot was idle then"
-    assert ("in lead", on_wall, "ns") in {(n.label, n.value, n.unit) for n in cycle.numbers}
+    assert ("in the agent lead", on_wall, "ns") in {(n.label, n.value, n.unit) for n in cycle.numbers}
 
 
 def test_agents_between_a_supervisor_s_turns_are_its_workers(

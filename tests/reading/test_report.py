@@ -71,7 +71,7 @@ def test_the_tree_shows_who_did_what_when(folder: Path) -> None:
         "│ │ ├─ git commit 20 ms",
     ]
     waiting = next(line for line in lines if "wait queue" in line and "ms" in line and "░" in line)
-    working = next(line for line in lines if "node worker" in line)
+    working = next(line for line in lines if "─ node worker" in line)
     assert "░" in waiting
     assert "█" in working
 

@@ -263,15 +263,16 @@ def _superstep_cycle(case: Case) -> _Cycle:
 def _agent_cycle(case: Case) -> _Cycle:
     outline = case.outline
     began = min(job.started_ns for job in outline.jobs)
-    name = outline.root.name.partition(" ")[2] or "the agent"
+    name = outline.root.name.partition(" ")[2]
+    who = "the agent" if name in ("", "agent") else f"the agent {name}"
     own_turns = [gap for gap in outline.between_agents if gap[0] >= began]
     did = together(exclusive(outline, outline.top, turn) for turn in own_turns)
     calls = [ran for ran in outline.top.inside if is_call(ran.span) and ran.start_ns >= began]
     worst = nsmallest(_EXAMPLES, calls, key=lambda ran: (-ran.took_ns, ran.span.span_id))
     return _Cycle(
-        who=f"{name}, which hands work to them",
+        who=who,
         turns=len(union(job.busy for job in outline.jobs)),
-        by_name={name: did.whole_ns},
+        by_name={who: did.whole_ns},
         git_ns=did.ns(semconv.GIT),
         llm_ns=in_llm(did),
         takes_slots=False,
@@ -279,7 +280,7 @@ def _agent_cycle(case: Case) -> _Cycle:
         examples=tuple(example(ran.span, None, ran.took_ns) for ran in worst),
         advice=(
             "Hand out more at once: agents that are called in one answer work beside each other.",
-            f"Give {name} a faster model and a shorter prompt, and let those that it hands work to"
+            f"Give {who} a faster model and a shorter prompt, and let those that it hands work to"
             " answer shortly: all that they answer is read again in every call.",
             "Go around less often: larger tasks, with what is needed for the next one in the same"
             " answer.",
