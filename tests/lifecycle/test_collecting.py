@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,3 +131,47 @@ PROGRAM = """
 def test_no_lock_is_waited_for_that_the_collected_thread_holds(tmp_path: Path) -> None:
     done: Any = python(PROGRAM, tmp_path)
     assert done.stdout == "done\n", done.stderr
+
+
+def test_what_a_signal_raises_while_garbage_is_collected_is_the_programs(tmp_path: Path) -> None:
+    # In a process of its own: Hypothesis has the collector call a function of Python.
+    done = python(
+        """
+        import gc, signal, time
+
+        def raised(*_):
+            raise TimeoutError
+
+        with otel.node("n"):
+            pass
+        heap = [[] for _ in range(1_000_000)]  # so that collecting takes a while
+        signal.signal(signal.SIGALRM, raised)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            gc.collect()
+            time.sleep(1)
+        except TimeoutError:
+            print("raised")
+        """,
+        tmp_path,
+    )
+    assert (done.stdout, done.stderr) == ("raised\n", "")
+
+
+def test_another_thread_is_not_collecting_while_one_is() -> None:
+    told: list[bool] = []
+
+    class Found:
+        def __init__(self) -> None:
+            self.myself = self
+
+        def __del__(self) -> None:
+            other = threading.Thread(target=lambda: told.append(collecting.is_collecting()))
+            other.start()
+            other.join()
+            told.append(collecting.is_collecting())
+
+    Found()
+    gc.collect()
+    assert told == [False, True]
+    assert not collecting.is_collecting()

@@ -12,12 +12,11 @@ import gc
 import os
 from collections import deque
 from collections.abc import Callable
-from threading import get_ident
-from typing import Any, Final
+from threading import get_ident, local
+from typing import Final
 
 from .._guard import guarded
 
-_collecting: Final[set[int]] = set()
 _late: Final[deque[Callable[[], None]]] = deque()
 _to_restore: Final[dict[int, list[Callable[[], None]]]] = {}
 """What the collector made a thread leave, by the thread: a context is restored in its own only."""
@@ -25,25 +24,31 @@ _ending_late: Final[set[int]] = set()
 """Threads at it: what they end starts and ends spans, and an end in progress must not be met."""
 
 
+class _Start:
+    __slots__ = ("start",)
+    start: object
+
+
+class _Latest(_Start):
+    """What the collector said last, wherever: under either of its words, it is in one place."""
+
+    __slots__ = ()
+    stop = _Start.__dict__["start"]
+
+
+_latest: Final = _Latest()
+_latest.start = None
+_here: Final = local()
+
+# The collector calls each of these with its word, `start` or `stop`, and a dictionary of its own.
+# They have to be functions of C: a signal that comes while it collects is handled at the next
+# instruction of Python, and what its handler raises, such as KeyboardInterrupt, would be lost.
+gc.callbacks += (_latest.__setattr__, _here.__setattr__)
+
+
 def is_collecting() -> bool:
     """Whether this is code that the garbage collector runs."""
-    return get_ident() in _collecting
-
-
-def _note(
-    phase: str,
-    _: dict[str, Any],
-    # Bound here, because the last collections come when a module's names are gone.
-    collecting: set[int] = _collecting,
-    this: Callable[[], int] = get_ident,
-) -> None:
-    if phase == "start":
-        collecting.add(this())
-    else:
-        collecting.discard(this())
-
-
-gc.callbacks.append(_note)
+    return getattr(_here, "start", _here) is _latest.start  # it collects in one thread at a time
 
 
 def end_late(end: Callable[[], None]) -> None:
@@ -64,7 +69,7 @@ def end_late_ones() -> None:
     if not (_late or _to_restore):
         return
     this_thread = get_ident()
-    if this_thread in _collecting or this_thread in _ending_late:
+    if is_collecting() or this_thread in _ending_late:
         return
     for restore_it in reversed(_to_restore.pop(this_thread, ())):
         with guarded("detaching a context"):
@@ -83,8 +88,7 @@ def end_late_ones() -> None:
 
 
 def _start_in_child() -> None:
-    _collecting.clear()  # of threads that are not in the child; what is late, the parent ends
-    _late.clear()
+    _late.clear()  # that the parent ends
     _to_restore.clear()
     _ending_late.clear()
 
