@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -114,3 +117,31 @@ def test_a_program_that_sets_tracing_up_itself_is_heard(tmp_path: Path) -> None:
     assert "EMP-123" not in text
     heads = [s.text(Attr.LOOP_HEAD) for s in read_run(file).spans if s.operation == "loop"]
     assert heads[-1] == "two"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_ctrl_c_before_the_program_begins_ends_it_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "openai.py").write_text(
+        "print('setting up', flush=True); import time\ntime.sleep(60)"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with subprocess.Popen(
+        [sys.executable, "-m", "otel_orchestrator.cli", "run", "python", "-c", "print('began')"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, "OTEL_ORCHESTRATOR_RUN_DIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "setting up\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_ctrl_c_is_the_programs_once_it_has_begun(tmp_path: Path) -> None:
+    interrupted = "import signal; signal.raise_signal(signal.SIGINT)"
+    done = run_app(tmp_path, "otel-orchestrator", "run", "python", "-c", interrupted)
+    assert done.stderr.endswith("KeyboardInterrupt\n")

@@ -8,6 +8,7 @@ the program runs untraced.
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -33,6 +34,10 @@ def _import_the_hidden_one() -> None:
 
 
 def _set_up() -> None:
+    # It takes a moment, in which there is no program yet that could want to hear of a Ctrl-C.
+    is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_pythons:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         import otel_orchestrator
 
@@ -40,6 +45,9 @@ def _set_up() -> None:
         otel_orchestrator.instrument()
     except Exception as error:
         print(f"otel-orchestrator: not tracing this program: {error}", file=sys.stderr)
+    finally:
+        if is_pythons:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _leave_the_path()
