@@ -152,8 +152,8 @@ class QueueBoard:
         owner: object = None,
         sees_nodes: Callable[[], bool] = lambda: False,
         at_ns: int | None = None,
-    ) -> None:
-        """Read the whole list of an owner's tasks: O(tasks).
+    ) -> bool:
+        """Read the whole list of an owner's tasks, O(tasks); return whether there are any.
 
         Args:
             tasks: as for `observe_tasks`.
@@ -166,6 +166,7 @@ class QueueBoard:
         """
         seen = read_tasks(tasks, fields or TaskFields())
         self._do(at_ns, lambda at: self._states.observe(seen, owner, sees_nodes, at), PATIENCE_S)
+        return bool(seen)
 
     def sees_nodes(self, owner: object) -> bool:
         """Whether it is told of every node that works for one of this owner's tasks."""

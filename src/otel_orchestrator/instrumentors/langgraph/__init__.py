@@ -22,6 +22,7 @@ from ...semconv import ABANDONED, INTERRUPTED, OK
 from .._patching import Patch, patch_all, unpatch
 from .._providers import use_providers
 from . import choke_points
+from .named_tasks import DEFAULT_KEY, NamedTasks
 from .recorder import Settings
 from .shape import forget_shapes
 
@@ -60,18 +61,21 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
         agent_steps: bool = False,
         wait_threshold_s: float = 0.001,
         runs_in_checkpoints: bool = False,
-        tasks_key: str | None = "tasks",
+        tasks_key: str | None = DEFAULT_KEY,
         task_fields: TaskFields | None = None,
         **kwargs: Any,
     ) -> None:
         use_providers(kwargs)
         waits.set_threshold(round(wait_threshold_s * 1e9))
+        fields = task_fields or TaskFields()
+        is_told = tasks_key != DEFAULT_KEY or task_fields is not None
         choke_points.settings = Settings(
             loop_head=loop_head,
             agents=frozenset(agents),
             agent_steps=agent_steps,
             tasks_key=tasks_key,
-            task_fields=task_fields or TaskFields(),
+            task_fields=fields,
+            named_tasks=NamedTasks(tasks_key, fields.id) if tasks_key and is_told else None,
             runs_in_checkpoints=runs_in_checkpoints,
         )
         forget_shapes()

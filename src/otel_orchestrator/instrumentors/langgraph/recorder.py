@@ -38,6 +38,7 @@ from ...lifecycle.spans import GAP_NS, Operation
 from ...queue import tasks
 from ...queue.fields import TaskFields, task_id_of
 from ...semconv import Attr, Metric
+from .named_tasks import DEFAULT_KEY, NamedTasks
 from .nodes import Activity, RunFacts
 from .reader import Reader
 from .shape import START, Shape
@@ -55,8 +56,9 @@ class Settings:
     loop_head: str | Mapping[str, str] | None = None
     agents: frozenset[str] = frozenset()
     agent_steps: bool = False
-    tasks_key: str | None = "tasks"
+    tasks_key: str | None = DEFAULT_KEY
     task_fields: TaskFields = field(default_factory=TaskFields)
+    named_tasks: NamedTasks | None = None
     runs_in_checkpoints: bool = False
 
 
@@ -346,16 +348,19 @@ class GraphRun:
     def _observe_queue(
         self, board: tasks.QueueBoard, loop: Any, planned: list[Any], at_ns: int | None
     ) -> None:
-        key = self._settings.tasks_key
-        channel = None if key is None else loop.channels.get(key)
+        if (key := self._settings.tasks_key) is None:
+            return
+        channel, has_tasks = loop.channels.get(key), False
         if channel is not None and channel.is_available():
-            board.observe(
+            has_tasks = board.observe(
                 channel.get(),
                 self._settings.task_fields,
                 owner=self._owner,
                 sees_nodes=lambda: any(Superstep.app_id_of(t, self._app_id) for t in planned),
                 at_ns=at_ns,
             )
+        if (named := self._settings.named_tasks) is not None and not self._shape.is_agent:
+            named.looked_at(self._shape.name, loop.channels, has_tasks=has_tasks)
 
 
 def start_run(shape: Shape, this_time: Circumstances) -> Operation:
