@@ -98,8 +98,8 @@ def use(
                 f"configure(redact={function!r}): type a regular expression, a function from a"
                 " text to a text, or a list of these"
             )
-    wanted = [] if names is None or isinstance(names, str) else [*names]
-    if isinstance(names, str) or not all(isinstance(name, str) and name for name in wanted):
+    wanted = [""] if isinstance(names, str | int | float) else [*(names or ())]
+    if not all(isinstance(name, str) and name for name in wanted):
         raise OrchestratorError(
             "configure(redact_names=...): type a list of attribute names, such as"
             " ['customer.email', 'billing.*']"

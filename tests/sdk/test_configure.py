@@ -228,6 +228,8 @@ def test_where_it_is_switched_off_no_library_is_touched(tmp_path: Path) -> None:
     ("code", "environment", "said"),
     [
         ("otel.configure(label=3)", {}, "the label has to be a string"),
+        ("otel.configure(3)", {}, "(service_name=3): the service name has to be a string"),
+        ("otel.configure(redact_names=3)", {}, "(redact_names=...): type a list"),
         ("otel.configure(keep_runs=0)", {}, "(keep_runs=0): give a whole number from 1 on"),
         ("otel.configure(keep_runs=-1)", {}, "(keep_runs=-1): give a whole number from 1 on"),
         ("otel.configure(max_run_file_bytes='1MB')", {}, "='1MB'): give a whole number"),

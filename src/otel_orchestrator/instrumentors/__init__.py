@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from .._guard import is_disabled
 from ..errors import MissingLibraryError, OrchestratorError
+from ._options import check_kinds, is_of_names
 from ._providers import LLM_OPTIONS
 
 __all__ = ("instrument", "uninstrument")
@@ -85,7 +86,8 @@ def instrument(*, only: Collection[str] | None = None, **options: Any) -> tuple[
             `LangGraphInstrumentor` takes, such as `loop_head="director"` or `tasks_key="plan"`.
 
     Raises:
-        OrchestratorError: an unknown name in `only`, or an unknown option.
+        OrchestratorError: an unknown name in `only`, an unknown option, or one that is of the
+            wrong kind.
         MissingLibraryError: a library named in `only` is not installed.
     """
     _check(only, options)
@@ -124,6 +126,8 @@ def uninstrument() -> None:
 
 
 def _check(only: Collection[str] | None, options: dict[str, Any]) -> None:
+    if only is not None and not is_of_names(only):
+        raise OrchestratorError(f'instrument(only={only!r}): give a list, such as ["langgraph"]')
     if unknown := set(only or ()) - set(_ENTRIES):
         raise OrchestratorError(
             f"instrument(only=...): there is no {sorted(unknown)[0]!r}; there are"
@@ -134,6 +138,7 @@ def _check(only: Collection[str] | None, options: dict[str, Any]) -> None:
         raise OrchestratorError(
             f"instrument() has no option {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}"
         )
+    check_kinds(options)
 
 
 def _load(entry: _Entry) -> Any:

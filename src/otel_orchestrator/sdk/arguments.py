@@ -14,9 +14,12 @@ def check(given: Mapping[str, Any]) -> None:
     Raises:
         OrchestratorError: which argument, and what to type.
     """
-    label, attributes = given["label"], given["attributes"]
-    if label is not None and not isinstance(label, str):
-        raise OrchestratorError(f"configure(label={label!r}): the label has to be a string")
+    attributes = given["attributes"]
+    for name in ("service_name", "label"):
+        value = given[name]
+        if value is not None and not isinstance(value, str):
+            what = name.replace("_", " ")
+            raise OrchestratorError(f"configure({name}={value!r}): the {what} has to be a string")
     if attributes is not None and not isinstance(attributes, Mapping):
         raise OrchestratorError(
             f"configure(attributes={attributes!r}): give a dictionary, such as"
