@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .. import semconv
 from ..model import GaugePoint
-from ..semconv import Attr, Metric
+from ..semconv import NOT_STARTED, Attr, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +35,27 @@ def queue_points(points: Iterable[GaugePoint]) -> tuple[QueuePoint, ...]:
             waiting=depth.get(semconv.WAITING, 0),
         )
         for at_ns, depth in sorted(by_instant.items())
+    )
+
+
+def longest_not_started_s(points: Sequence[GaugePoint], end_ns: int) -> float:
+    """Return for how long a task was ready, or waited, at most.
+
+    Each point says since when the first has been so; it goes on being so until the next point.
+    """
+    ages = {
+        (point.at_ns, point.attributes.get(Attr.TASK_STATE)): point.value
+        for point in points
+        if point.name == Metric.QUEUE_OLDEST_AGE
+    }
+    queue = queue_points(points)
+    until_ns = [*(point.at_ns for point in queue[1:]), end_ns]
+    return max(
+        (
+            ages.get((here.at_ns, state), 0.0) + max(0, there_ns - here.at_ns) / 1e9
+            for here, there_ns in zip(queue, until_ns, strict=False)
+            for state in NOT_STARTED
+            if getattr(here, state)
+        ),
+        default=0.0,
     )

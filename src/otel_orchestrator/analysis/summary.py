@@ -12,11 +12,11 @@ from operator import attrgetter, itemgetter
 
 from .. import semconv
 from ..model import Run, Span
-from ..semconv import Attr, Metric
+from ..semconv import Attr
 from .calls import is_call
 from .groups import grouped
 from .intervals import Interval, without
-from .queue import QueuePoint, queue_points
+from .queue import QueuePoint, longest_not_started_s, queue_points
 from .roots import root_of
 from .tree import Forest, forest_of
 
@@ -128,9 +128,7 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
         categories=tuple(_categories(run, forest, by_kind, (start_ns, start_ns + wall_ns))),
         slowest_tasks=_slowest(tasks, run, forest),
         queue=queue_points(run.points),
-        oldest_age_s=max(
-            (p.value for p in run.points if p.name == Metric.QUEUE_OLDEST_AGE), default=0.0
-        ),
+        oldest_age_s=longest_not_started_s(run.points, start_ns + wall_ns),
     )
 
 

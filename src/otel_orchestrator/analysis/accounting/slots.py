@@ -64,6 +64,15 @@ class Slot:
     spells: tuple[Spell, ...]
     breakdown: Breakdown
 
+    @property
+    def worked(self) -> float:
+        """The share of the time in which it worked: framework around jobs is no work of a slot."""
+        idle = (s for s in self.spells if s.job is None and s.state == semconv.WORKING)
+        worked_ns = self.breakdown.of_state(semconv.WORKING) - sum(
+            s.end_ns - s.start_ns for s in idle
+        )
+        return worked_ns / self.breakdown.whole_ns if self.breakdown.whole_ns else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class SlotView:

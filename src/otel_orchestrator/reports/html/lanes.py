@@ -92,6 +92,7 @@ class Lanes:
         )
         return {
             "number": slot.number,
+            "works": round(slot.worked, 6),
             **json_report.breakdown(slot.breakdown),
             "spells": table(("start", "end", "job", "state", "category"), rows),
         }

@@ -166,7 +166,7 @@ def slots(study: Study, width: int) -> RenderableType:
     for slot in study.accounting.slots.slots[:_SHOWN_TASKS]:
         table.add_row(
             f"  slot {slot.number + 1}",
-            Text(share(_of(slot.breakdown, "working")), STYLES["working"]),
+            Text(share(slot.worked), STYLES["working"]),
             Text(share(_of(slot.breakdown, "waiting")), STYLES["waiting"]),
             strip(_spells(slot), start_ns, end_ns, columns),
         )
@@ -200,7 +200,8 @@ def _life(time: JobTime) -> list[Stretch]:
 
 
 def _spells(slot: Slot) -> list[Stretch]:
-    kinds = {"dependency": "dependency", "cycle": "cycle"}
+    # An idle slot does no work, also where LangGraph does some, which counts as framework.
+    kinds = {"dependency": "dependency", "cycle": "cycle", "framework": "idle"}
     stretches: list[Stretch] = []
     for spell in slot.spells:
         kind = "waiting" if spell.job is not None else kinds.get(spell.category, spell.state)

@@ -94,10 +94,9 @@ const lanes = (() => {
       };
     });
     const inside = base.flatMap((b) => (b.job ? insideOf(b.job, b.from, b.to) : []));
-    const works = slot.parts.filter((p) => p.state === "working").reduce((a, p) => a + p.share, 0);
     return {
       name: `slot ${slot.number + 1}`,
-      left: `works ${fmt.share(works)}`,
+      left: `works ${fmt.share(slot.works)}`,
       base: withLongest(base.filter((b) => b.kind !== "idle")),
       inside: withLongest(inside),
       items: base,
