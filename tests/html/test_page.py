@@ -179,3 +179,9 @@ def test_recorded_prompts_stay_out_of_the_page() -> None:
     page = html.render(study(type(run)(run.id, spans)))
     assert "a secret prompt" not in page
     assert "recorded; left out of this page" in page
+
+
+def test_no_word_of_the_page_says_who_works_between_nodes(page: str) -> None:
+    # It is LangGraph in its runs, and the program's own code in those by hand.
+    assert "LangGraph itself" not in page
+    assert '["framework", "what lies between the nodes"]' in page

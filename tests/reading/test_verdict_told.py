@@ -89,6 +89,8 @@ def test_a_run_by_hand_is_told_without_supersteps() -> None:
     )
     assert words.rule(told).startswith("Whether continuous dispatch would pay cannot be told")
     assert words.views(accounting)["wall"] == "wall: along the critical path"
+    assert words.views(accounting)["tasks"] == "tasks: their spans, start to end"
+    assert "next loop, or the end" in words.views(accounting)["lifecycle"]
 
 
 def test_what_cannot_be_told_is_not_told_below_either() -> None:
@@ -99,6 +101,14 @@ def test_what_cannot_be_told_is_not_told_below_either() -> None:
     assert "tasks_key" in EXPLANATIONS["superstep"]
     assert dict(words.bets(told))["superstep synchronisation"] is None
     assert words.rule(told).startswith("Whether continuous dispatch would pay cannot be told")
+
+
+def test_what_is_known_only_at_most_is_told_as_that() -> None:
+    plan = [Task(n, compute=c, llm=1, git=1) for n, c in (("A", 600), ("B", 600), ("C", 300))]
+    told = blocking(judge(made(plan, says_dependencies=False)))
+    assert told.standing == "not supported"
+    assert "0% of the time of the slots that had work" in told.why
+    assert "known to be kept idle by barriers, 17% at most" in told.why
 
 
 @pytest.mark.parametrize(

@@ -208,10 +208,20 @@ def _of_the_wall(study: Study) -> str:
 
 def views(accounting: Accounting) -> dict[str, str]:
     """Say what each of the four views is about, by its name."""
-    along = "each superstep's straggler" if accounting.outline.supersteps else "the critical path"
+    along, task, seen = (
+        "each superstep's straggler",
+        "scheduled to barrier",
+        "the Director sees the result",
+    )
+    if not accounting.outline.supersteps:
+        along, task, seen = (
+            "the critical path",
+            "their spans, start to end",
+            "the next loop, or the end",
+        )
     return {
         "wall": f"wall: along {along}",
         "slots": f"slots: {plural(accounting.slots.count, 'worker')}, busy or idle",
-        "tasks": "tasks: scheduled to barrier",
-        "lifecycle": "lifecycle: planned until the Director sees the result",
+        "tasks": f"tasks: {task}",
+        "lifecycle": f"lifecycle: planned until {seen}",
     }

@@ -142,6 +142,9 @@ def superstep(case: Case) -> Finding:
             f" {at_most:.0%} of the time of the slots that had work, an upper bound. If the graph's"
             " state says it, say where: instrument(tasks_key=..., task_fields=...)"
         )
+    kept = "kept idle by barriers"
+    if unknown:
+        kept = f"known to be {kept}, {at_most:.0%} at most: what tasks depend on is not known"
     estimate = case.estimates.named("no_barrier")
     barriers = case.accounting.barriers
     return finding(
@@ -152,8 +155,7 @@ def superstep(case: Case) -> Finding:
         doubt=doubt,
         measure=measure,
         threshold=HELD_SHARE_OF_SLOTS,
-        told="of the time of the slots that had work, while workers are at work, is kept idle by"
-        " barriers",
+        told=f"of the time of the slots that had work, while workers are at work, is {kept}",
         shares=(
             None if estimate.saves is None else max(0.0, estimate.saves),
             all_held if not unknown else None,

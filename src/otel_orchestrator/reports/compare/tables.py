@@ -57,7 +57,8 @@ def tables(comparison: Comparison, paths: int = _PATHS_AT_MOST) -> tuple[Table, 
         _parts(
             "Where the wall clock went",
             comparison.on_wall,
-            "along the straggler of each superstep; in one run the parts add up to its wall clock",
+            "along the straggler of each superstep, or without supersteps along the critical path;"
+            " in one run the parts add up to its wall clock",
         ),
         _parts(
             "Waiting, by category",

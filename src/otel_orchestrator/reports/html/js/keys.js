@@ -29,7 +29,7 @@ const keys = (() => {
   const LEGEND = [
     ["llm", "LLM call"], ["git", "git"], ["tool", "tool"], ["http", "HTTP"], ["compute", "your code"],
     ["wait", "waits: held, queue, barrier, back-off …"], ["cycle", "waits for Director and Strategist"],
-    ["dependency", "waits for the plan's own order"], ["framework", "LangGraph itself"],
+    ["dependency", "waits for the plan's own order"], ["framework", "what lies between the nodes"],
   ];
 
   const list = (rows) => el("dl", { class: "keys" }, ...rows.flatMap(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)]));

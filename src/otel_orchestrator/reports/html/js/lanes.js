@@ -5,7 +5,7 @@ const lanes = (() => {
   const { area } = panels;
   const INSIDE = new Set(["llm", "git", "tool", "wait", "cycle", "dependency"]);
   const REASONS = {
-    no_work: "nothing to do", framework: "LangGraph itself", dependency: "open dependencies",
+    no_work: "nothing to do", framework: "between the nodes", dependency: "open dependencies",
     held: "held by a barrier", cycle: "Director, Strategist", queue: "queue", barrier: "barrier",
   };
 
