@@ -137,6 +137,21 @@ def test_a_list_of_runs_has_the_columns_that_there_is_room_for(
     assert rows[0].startswith(f"{RUN_ID}  ")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
+def test_an_id_that_is_too_long_for_a_list_goes_on_in_the_next_line(folder: Path) -> None:
+    (run,) = folder.glob("*.jsonl")
+    run.rename(run.with_stem("nightly-" * 9))
+    ours, theirs = os.openpty()
+    cli(folder, "runs", stdout=theirs, env={"COLUMNS": "60", "TERM": "xterm", "NO_COLOR": "1"})
+    os.close(theirs)
+    written = re.sub(r"\x1b\[[0-9;]*m", "", os.read(ours, 65536).decode())
+    os.close(ours)
+    _, *rows = written.splitlines()
+    assert "".join(row.partition(" ")[0] for row in rows) == "nightly-" * 9
+    assert all(len(row.rstrip()) <= 60 for row in rows)
+    assert rows[0].split()[1:] == ["ok", "1.00", "s"]
+
+
 class Greeting(socketserver.BaseRequestHandler):
     """Greets whoever comes, as an ssh server does."""
 

@@ -84,6 +84,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bright_black")
     for name in shown:
         table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
+    # Half an id names no run: a long one goes on in the next line.
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     for row in told:
         table.add_row(*(row[name] for name in shown))
     console.print(table)
