@@ -70,11 +70,11 @@ def _report(
         parts += [section("What to do"), advice(study, jaeger_url)]
     parts += [section("Time, accounted for"), views(accounting)]
     parts += [section("The wall, step by step"), waterfall(accounting.wall, width)]
-    parts += [section("Spans by category"), categories(summary.categories)]
+    parts += [section("Spans by category"), categories(summary.categories, width)]
     if len(study.models) > 1 or any(m.output_tokens for m in study.models):
         parts += [section("LLM calls by model"), models(study.models, width)]
     if any(len(b.superstep.jobs) > 1 for b in study.accounting.barriers):
-        parts += [section("Supersteps"), supersteps(study.accounting.barriers)]
+        parts += [section("Supersteps"), supersteps(study.accounting.barriers, width)]
     if accounting.outline.jobs:
         parts += [section("Tasks over time"), tasks(study, width)]
         parts += [section("Slots over time"), slots(study, width)]

@@ -13,7 +13,7 @@ from ...analysis.study import Study
 from ..units import count, duration, share
 from ..words import NOTHING_TO_DO, what_it_saves, what_to_do
 from .examples import worst
-from .style import DIM, indented, note, plain_table
+from .style import DIM, GAP, fitting, indented, no_room_for, note, plain_table
 
 _SHOWN: Final = 6
 _SHOWN_EXAMPLES: Final = 2
@@ -56,12 +56,9 @@ def models(used: Sequence[ModelUse], width: int) -> RenderableType:
         is_ambiguous = names.count(model.model) > 1 and model.provider
         row["model"] = f"{model.model} ({model.provider})" if is_ambiguous else model.model
     wide = {name: max(len(row[name]) for row in rows) for name in _COLUMNS}
-    shown = [name for name in _COLUMNS if wide[name]]
-    for name in _LEFT_OUT_FIRST:
-        if sum(max(len(n), wide[n]) + 2 for n in shown) > width and name in shown:
-            shown.remove(name)
+    filled = {name: wide[name] for name in _COLUMNS if wide[name]}
+    shown = fitting(filled, width - GAP, _LEFT_OUT_FIRST)
     table = plain_table("", *shown, numbers=len(shown) - 1)
-    table.columns[1].overflow = "fold"
     for row in rows:
         table.add_row("", *(row[name] for name in shown))
     notes = []
@@ -72,7 +69,7 @@ def models(used: Sequence[ModelUse], width: int) -> RenderableType:
     elif speeds:
         whole = "; ~ of whole calls, which were not streamed" if len(speeds) > 1 else ""
         notes.append(f"tokens/s: from the first token on{whole}")
-    return Group(table, *map(note, notes))
+    return Group(table, *map(note, notes), *no_room_for(filled, shown))
 
 
 def _cells(model: ModelUse, *, mark: str) -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,9 @@ MARKS: Final = {"working": "█", "waiting": "░", "container": "─"}
 BAD: Final = {"error": "bold red", "open": "bold red", "interrupted": "magenta"}
 DIM: Final = "bright_black"
 _HEIGHTS: Final = " ▁▂▃▄▅▆▇█"
+
+GAP: Final = 2
+"""Between two columns of a table."""
 
 NOISE_NS: Final = 1_000_000
 """Waits shorter than that have no line of their own; `wait_threshold_s` may give them a span."""
@@ -74,8 +77,37 @@ def plain_table(*columns: str, numbers: int = 0) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 1), header_style=DIM)
     for position, name in enumerate(columns):
         is_number = position >= len(columns) - numbers
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number)
+        table.add_column(
+            name,
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="ellipsis" if is_number else "fold",
+        )
     return table
+
+
+def fitting(cells: Mapping[str, int], width: int, least_first: Iterable[str]) -> list[str]:
+    """Return the columns that there is room for, without the least of them: a number that is cut is
+    another number.
+
+    Args:
+        cells: how wide the cells of each column are.
+        width: for all of them.
+        least_first: what may be left out.
+    """
+    shown = list(cells)
+    for name in least_first:
+        if sum(max(len(n), cells[n]) + GAP for n in shown) - GAP <= width:
+            break
+        if name in shown:
+            shown.remove(name)
+    return shown
+
+
+def no_room_for(names: Iterable[str], shown: Sequence[str]) -> list[RenderableType]:
+    """Say which columns are left out, if any."""
+    gone = [name for name in names if name not in shown]
+    return [note(f"no room for: {', '.join(gone)}. A wider terminal shows it")] if gone else []
 
 
 def strip(stretches: Iterable[Stretch], start_ns: int, end_ns: int, columns: int) -> Text:

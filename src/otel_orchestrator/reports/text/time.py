@@ -18,34 +18,59 @@ from ...analysis.tally import Breakdown
 from ...semconv import Attr
 from ..units import count, duration, share
 from ..words import views as told_of
-from .style import BAD, DIM, MARKS, NOISE_NS, STYLES, Stretch, note, plain_table, strip
+from .style import (
+    BAD,
+    DIM,
+    GAP,
+    MARKS,
+    NOISE_NS,
+    STYLES,
+    Stretch,
+    fitting,
+    no_room_for,
+    note,
+    plain_table,
+    strip,
+)
 
 _SHOWN_TASKS: Final = 40
 _SHOWN_SUPERSTEPS: Final = 40
 _SHOWN_SLOWEST: Final = 5
 _SHOWN_SHARE: Final = 0.0005
 """What would read `0.0 %` in every column has no line."""
+_NAME: Final = 20
+_CATEGORIES_LEAST_FIRST: Final = ("p99", "p95", "mean", "p50")
+_SUPERSTEPS_LEAST_FIRST: Final = ("took", "tasks")
 _STATES: Final = {"working": 0, "waiting": 1, "idle": 2}
 
 
-def categories(rows: Sequence[CategoryRow]) -> RenderableType:
+def categories(rows: Sequence[CategoryRow], width: int) -> RenderableType:
     """Count and measure the spans of each category."""
-    table = plain_table(
-        "", "category", "count", "total", "mean", "p50", "p95", "p99", "share of run", numbers=7
-    )
-    for row in rows:
+    told = [_measured(row) for row in rows]
+    wide = {name: max(len(row[name]) for row in told) for name in told[0]} if told else {}
+    wide |= {"category": min(_NAME, wide.get("category", 0))}  # which may go on in a next line
+    shown = fitting(wide, width - 2 - GAP, _CATEGORIES_LEAST_FIRST)
+    table = plain_table("", *shown, numbers=len(shown) - 1)
+    for row, cells in zip(rows, told, strict=True):
         state = "waiting" if row.is_wait else "working"
-        d = row.durations
-        table.add_row(
-            Text(MARKS[state] * 2, STYLES[state]),
-            Text(f"wait {row.category}" if row.is_wait else row.category, STYLES[state]),
-            count(d.count),
-            *(duration(ns) for ns in (d.total_ns, d.mean_ns, d.p50_ns, d.p95_ns, d.p99_ns)),
-            share(row.share) if row.share else "",
-        )
-    return Group(
-        table, note("share: the part of the run in which at least one went on; they overlap")
-    )
+        name, *numbers = (cells[column] for column in shown)
+        table.add_row(Text(MARKS[state] * 2, STYLES[state]), Text(name, STYLES[state]), *numbers)
+    what = "share: the part of the run in which at least one went on; they overlap"
+    return Group(table, note(what), *no_room_for(wide, shown))
+
+
+def _measured(row: CategoryRow) -> dict[str, str]:
+    d = row.durations
+    return {
+        "category": f"wait {row.category}" if row.is_wait else row.category,
+        "count": count(d.count),
+        "total": duration(d.total_ns),
+        "mean": duration(d.mean_ns),
+        "p50": duration(d.p50_ns),
+        "p95": duration(d.p95_ns),
+        "p99": duration(d.p99_ns),
+        "share of run": share(row.share) if row.share else "",
+    }
 
 
 def views(accounting: Accounting) -> RenderableType:
@@ -83,8 +108,8 @@ def views(accounting: Accounting) -> RenderableType:
 def waterfall(wall: Breakdown, width: int) -> RenderableType:
     """Draw the wall as steps: each category starts where the one before it ended."""
     columns = max(20, min(60, width - 40))
-    table = plain_table("", "took", "", numbers=0)
-    table.columns[1].justify = "right"
+    table = plain_table("", "took", "", numbers=2)
+    table.columns[-1].justify = "left"
     at_ns = 0
     for part in wall.parts:
         if part.state == "waiting" and part.ns < NOISE_NS:
@@ -98,35 +123,42 @@ def waterfall(wall: Breakdown, width: int) -> RenderableType:
     return table
 
 
-def supersteps(barriers: Sequence[Barrier]) -> RenderableType:
+def supersteps(barriers: Sequence[Barrier], width: int) -> RenderableType:
     """List the supersteps that had more than one job: who was waited for, and what that cost."""
-    table = plain_table(
-        "", "step", "tasks", "straggler", "took", "results waited", "held back", numbers=2
-    )
-    shown = [b for b in barriers if len(b.superstep.jobs) > 1 or b.held_ns >= NOISE_NS]
-    for barrier in shown[:_SHOWN_SUPERSTEPS]:
-        straggler = barrier.straggler
-        held = [h for h in barrier.held if h.ns >= NOISE_NS]
-        who = ", ".join(_name(h.job) for h in held[:3])
-        more = f" +{len(held) - 3}" if len(held) > 3 else ""
-        table.add_row(
-            "",
-            barrier.superstep.span.text(Attr.SUPERSTEP_INDEX) or "",
-            str(len(barrier.superstep.jobs)),
-            Text(_name(straggler), "bold") if straggler else "",
-            duration(straggler.ended_ns - straggler.scheduled_ns) if straggler else "",
-            _long(barrier.result_wait_ns),
-            f"{duration(barrier.held_ns)} ({who}{more})" if held else "",
-        )
-    return Group(table, *_more(len(shown) - _SHOWN_SUPERSTEPS, "supersteps"))
+    found = [b for b in barriers if len(b.superstep.jobs) > 1 or b.held_ns >= NOISE_NS]
+    told = [_cost_of(barrier) for barrier in found[:_SHOWN_SUPERSTEPS]]
+    wide = {name: max(len(row[name]) for row in told) for name in told[0]}
+    wide |= {name: min(_NAME, wide[name]) for name in ("straggler", "held back")}
+    shown = fitting(wide, width - GAP, _SUPERSTEPS_LEAST_FIRST)
+    table = plain_table("", *shown, numbers=2)
+    table.columns[-1].no_wrap, table.columns[-1].overflow = False, "fold"  # names are in it
+    for row in told:
+        table.add_row("", *(Text(row[n], "bold" if n == "straggler" else "") for n in shown))
+    more = _more(len(found) - _SHOWN_SUPERSTEPS, "supersteps")
+    return Group(table, *more, *no_room_for(wide, shown))
+
+
+def _cost_of(barrier: Barrier) -> dict[str, str]:
+    straggler = barrier.straggler
+    held = [h for h in barrier.held if h.ns >= NOISE_NS]
+    who = ", ".join(_name(h.job) for h in held[:3])
+    more = f" +{len(held) - 3}" if len(held) > 3 else ""
+    return {
+        "step": barrier.superstep.span.text(Attr.SUPERSTEP_INDEX) or "",
+        "tasks": str(len(barrier.superstep.jobs)),
+        "straggler": _name(straggler) if straggler else "",
+        "took": duration(straggler.ended_ns - straggler.scheduled_ns) if straggler else "",
+        "results waited": _long(barrier.result_wait_ns),
+        "held back": f"{duration(barrier.held_ns)} ({who}{more})" if held else "",
+    }
 
 
 def tasks(study: Study, width: int) -> RenderableType:
     """Draw each task over the run: planned, waiting, working."""
     start_ns, end_ns = study.accounting.outline.wall
     columns = max(20, min(100, width - 44))
-    table = plain_table("", "works", "waits", "", numbers=0)
-    table.columns[1].justify = table.columns[2].justify = "right"
+    table = plain_table("", "works", "waits", "", numbers=3)
+    table.columns[-1].justify = "left"
     times = study.accounting.lifecycle.jobs or study.accounting.task.jobs
     shown = [t for t in times if t.job.is_worker] or list(times)
     for time in shown[:_SHOWN_TASKS]:
@@ -161,8 +193,8 @@ def slots(study: Study, width: int) -> RenderableType:
     """Draw each slot over the run: busy, or why it was idle."""
     start_ns, end_ns = study.accounting.outline.wall
     columns = max(20, min(100, width - 44))
-    table = plain_table("", "works", "waits", "", numbers=0)
-    table.columns[1].justify = table.columns[2].justify = "right"
+    table = plain_table("", "works", "waits", "", numbers=3)
+    table.columns[-1].justify = "left"
     for slot in study.accounting.slots.slots[:_SHOWN_TASKS]:
         table.add_row(
             f"  slot {slot.number + 1}",
