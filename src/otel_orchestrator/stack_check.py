@@ -110,7 +110,7 @@ def _send_span(signal: Signal) -> tuple[Check, str | None]:
     span = provider.get_tracer(SCOPE).start_span("stack check", attributes=attributes)
     span.end()
     assert isinstance(span, ReadableSpan)
-    exporter = span_exporter(signal)
+    exporter = span_exporter(signal, is_told=False)
     taken = exporter.export([span]) is SpanExportResult.SUCCESS
     exporter.shutdown()
     if not taken:
@@ -127,7 +127,7 @@ def _send_span(signal: Signal) -> tuple[Check, str | None]:
 
 
 def _send_count(signal: Signal) -> bool:
-    exporter = metric_exporter(signal)
+    exporter = metric_exporter(signal, is_told=False)
     reader = InMemoryMetricReader(preferred_temporality=exporter._preferred_temporality)
     provider = MeterProvider([reader], resource=_resource(), shutdown_on_exit=False)
     counter = provider.get_meter(SCOPE).create_counter(Metric.STACK_CHECK, "{check}")

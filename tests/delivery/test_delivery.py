@@ -221,9 +221,10 @@ def test_ship_sends_a_run_and_a_second_try_only_what_was_not_acknowledged(tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--endpoint", "localhost:4317"], "is no URL. Type:"),
+        (["--endpoint", "localhost:4317"], "--endpoint localhost:4317 is no URL. Type: --endpoint"),
         ([], "where to? Type --endpoint http://localhost:4317"),
         (["nothing", "--endpoint", "http://127.0.0.1:9"], "there is no run nothing in"),
+        (["2", "--endpoint", "http://127.0.0.1:9"], "http://127.0.0.1:9 does not take the spans"),
     ],
 )
 def test_ship_says_in_a_line_what_is_wrong(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from ..errors import OrchestratorError
+from ..urls import is_http_url
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _endpoint_option = click.option(
@@ -26,7 +29,16 @@ def endpoint_options(command: _Command) -> _Command:
 
 
 def set_variables(endpoint: str | None, protocol: str | None) -> None:
-    """Let options stand for the standard variables, which the exporters read by themselves."""
+    """Let options stand for the standard variables, which the exporters read by themselves.
+
+    Raises:
+        OrchestratorError: the endpoint is no URL.
+    """
+    if endpoint is not None and not is_http_url(endpoint):
+        said = endpoint.rpartition("@")[2]
+        raise OrchestratorError(
+            f"--endpoint {said} is no URL. Type: --endpoint http://localhost:4317"
+        )
     for name, value in (("ENDPOINT", endpoint), ("PROTOCOL", protocol)):
         if value is not None:
             os.environ[f"OTEL_EXPORTER_OTLP_{name}"] = value

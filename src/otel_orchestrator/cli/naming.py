@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Final
 
 import click
+from click.core import ParameterSource
 
+from ..errors import OrchestratorError
 from ..sources.printable import printable
-from ..urls import JAEGER_URL
+from ..urls import JAEGER_URL, is_http_url
 
 dir_option = click.option(
     "--dir",
@@ -18,10 +21,22 @@ dir_option = click.option(
     " in the working directory.",
 )
 
+_JAEGER_VARIABLE: Final = "OTEL_ORCHESTRATOR_JAEGER_URL"
+
+
+def _checked(context: click.Context, option: click.Parameter, url: str) -> str:
+    if not is_http_url(url):
+        is_typed = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        by = "--jaeger-url " if is_typed else f"{_JAEGER_VARIABLE}="
+        raise OrchestratorError(f"{by}{url} is no URL. Type: {by}{JAEGER_URL}")
+    return url
+
+
 jaeger_url_option = click.option(
     "--jaeger-url",
     default=JAEGER_URL,
-    envvar="OTEL_ORCHESTRATOR_JAEGER_URL",
+    envvar=_JAEGER_VARIABLE,
+    callback=_checked,
     help="Where traces are, and links to them lead.",
 )
 

@@ -134,8 +134,13 @@ def split_services_from(argument: SplitServices | None) -> SplitServices | None:
     )
 
 
-def span_exporter(signal: Signal, split_services: SplitServices | None = None) -> SpanExporter:
-    """Return what sends spans, sorted into services if that is asked for."""
+def span_exporter(
+    signal: Signal, split_services: SplitServices | None = None, *, is_told: bool = True
+) -> SpanExporter:
+    """Return what sends spans, sorted into services if that is asked for.
+
+    A program is told of an endpoint that takes nothing; a command tells it in words of its own.
+    """
     inner: SpanExporter
     if signal.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -151,13 +156,13 @@ def span_exporter(signal: Signal, split_services: SplitServices | None = None) -
 
         inner = HttpSpanExporter()
         answers.hear_http(inner, ExportTraceServiceResponse)
-    inner = _WatchedSpanExporter(inner, _watch(signal.shown))
+    inner = _WatchedSpanExporter(inner, _watch(signal.shown) if is_told else None)
     if split_services is not None:
         inner = _SplittingSpanExporter(inner, split_services)
     return inner
 
 
-def metric_exporter(signal: Signal) -> MetricExporter:
+def metric_exporter(signal: Signal, *, is_told: bool = True) -> MetricExporter:
     """Return what sends metrics.
 
     Counters and histograms go as deltas unless `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`
@@ -180,7 +185,7 @@ def metric_exporter(signal: Signal) -> MetricExporter:
 
         inner = HttpMetricExporter(preferred_temporality=temporality)
         answers.hear_http(inner, ExportMetricsServiceResponse)
-    return _WatchedMetricExporter(inner, _watch(signal.shown))
+    return _WatchedMetricExporter(inner, _watch(signal.shown) if is_told else None)
 
 
 def metric_reader(exporter: MetricExporter) -> PeriodicExportingMetricReader:
@@ -297,7 +302,7 @@ def _silence(exporter: object) -> None:
 
 
 class _WatchedSpanExporter(ForwardingSpanExporter):
-    def __init__(self, inner: SpanExporter, watch: _Watch) -> None:
+    def __init__(self, inner: SpanExporter, watch: _Watch | None) -> None:
         super().__init__(inner)
         self._watch = watch
         _silence(inner)
@@ -310,7 +315,8 @@ class _WatchedSpanExporter(ForwardingSpanExporter):
             result = SpanExportResult.FAILURE
         finally:
             _quiet.sending = False
-        self._watch.note("traces", result is SpanExportResult.SUCCESS)
+        if self._watch is not None:
+            self._watch.note("traces", result is SpanExportResult.SUCCESS)
         return result
 
 
@@ -359,7 +365,7 @@ class _SplittingSpanExporter(ForwardingSpanExporter):
 
 
 class _WatchedMetricExporter(ForwardingMetricExporter):
-    def __init__(self, inner: Any, watch: _Watch) -> None:
+    def __init__(self, inner: Any, watch: _Watch | None) -> None:
         super().__init__(inner)
         self._watch = watch
         _silence(inner)
@@ -374,6 +380,6 @@ class _WatchedMetricExporter(ForwardingMetricExporter):
             result = MetricExportResult.FAILURE
         finally:
             _quiet.sending = False
-        if answers.is_served():
+        if self._watch is not None and answers.is_served():
             self._watch.note("metrics", result is MetricExportResult.SUCCESS)
         return result

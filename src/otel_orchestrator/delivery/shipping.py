@@ -45,9 +45,10 @@ class Shipper:
                 " OTEL_EXPORTER_OTLP_ENDPOINT"
             )
         self.endpoint = signal.shown
-        self._exporter = span_exporter(signal, split_services_from(None))
+        self._exporter = span_exporter(signal, split_services_from(None), is_told=False)
         self._metrics = Signal.from_environment("metrics")
-        self._metric_exporter = None if self._metrics is None else metric_exporter(self._metrics)
+        metrics = self._metrics
+        self._metric_exporter = metric_exporter(metrics, is_told=False) if metrics else None
 
     def owed(self, run_files: Sequence[Path]) -> list[Path]:
         """Return those that were meant for this endpoint and that it does not have all of."""
