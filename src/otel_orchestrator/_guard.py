@@ -31,6 +31,14 @@ def is_disabled() -> bool:
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
+def is_on(variable: str) -> bool:
+    """Return whether a variable of ours switches something on; what is neither is said."""
+    said = os.environ.get(variable, "").strip().lower()
+    if said not in ("", "1", "true", "0", "false"):
+        logger.warning("%s is neither true nor false, and so counts as false. Type 1", variable)
+    return said in ("1", "true")
+
+
 class _Thread:
     """A thread: whether it is inside of a guarded block, whose time has all that is within it."""
 

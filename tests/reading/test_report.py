@@ -170,6 +170,7 @@ def test_json_is_versioned_and_the_same_every_time(folder: Path) -> None:
 def test_a_run_of_nothing_has_a_report(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"resourceSpans":[]}\n')
     assert "0 spans" in text_report.render(study_of(tmp_path, "x"), width=80, colour=False)
+    assert "\n\n\n" not in text_of(tmp_path), "what was not measured is no empty line"
 
 
 @pytest.mark.parametrize("values", [[5], [1, 2], [1, 2, 3, 4, 100], list(range(101))])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 
+from otel_orchestrator import _guard
 from otel_orchestrator.delivery.otlp import metric_reader
 from otel_orchestrator.sources.runfiles import find_run, list_runs, read_run
 
@@ -278,6 +279,19 @@ def test_another_exporter_than_otlp_is_no_mistake_but_is_said(tmp_path: Path) ->
     ]
     assert len(receiver.taken) == 2
     assert receiver.metrics
+
+
+@pytest.mark.parametrize(
+    ("said", "is_on"), [("1", True), ("True", True), ("0", False), ("", False), ("yes", False)]
+)
+def test_a_switch_that_is_neither_on_nor_off_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, said: str, is_on: bool
+) -> None:
+    monkeypatch.setenv("OTEL_ORCHESTRATOR_FSYNC", said)
+    assert _guard.is_on("OTEL_ORCHESTRATOR_FSYNC") is is_on
+    warned = [record.getMessage() for record in caplog.records]
+    expected = "OTEL_ORCHESTRATOR_FSYNC is neither true nor false, and so counts as false. Type 1"
+    assert warned == ([expected] if said == "yes" else [])
 
 
 def test_an_empty_interval_is_none_that_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.util.types import AttributeValue
 
 from .. import interruptions, messages, metrics, redaction, runs
-from .._guard import guarded, is_disabled, logger
+from .._guard import guarded, is_disabled, is_on, logger
 from ..delivery import clean
 from ..delivery.metric_exporter import StoringMetricExporter
 from ..delivery.otlp import (
@@ -333,10 +333,7 @@ def _kept(made: _Configured) -> self_metrics.Kept | None:
 
 
 def _is_on(variable: str, chosen: bool | None) -> bool:
-    if chosen is not None:
-        return chosen
-    said = os.environ.get(f"OTEL_ORCHESTRATOR_{variable}", "")
-    return said.strip().lower() in ("1", "true")
+    return is_on(f"OTEL_ORCHESTRATOR_{variable}") if chosen is None else chosen
 
 
 # --- the end ---

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Collection, Mapping
@@ -21,7 +20,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from ..._guard import guarded
+from ..._guard import guarded, is_on
 from ...lifecycle import collecting, spans
 from .._patching import Patch, Seam, patch_all, unpatch
 from .._providers import use_providers
@@ -109,7 +108,7 @@ def _use_trace2(options: Mapping[str, Any]) -> None:
     global _trace2  # noqa: PLW0603 - the hooks are global, too
     wanted = options.get("git_trace2")
     if wanted is None:
-        wanted = os.environ.get(_VARIABLE, "").strip().lower() in ("1", "true")
+        wanted = is_on(_VARIABLE)
     _trace2 = None
     if wanted:
         threshold_s = options.get("git_trace2_threshold_s", _THRESHOLD_S)
