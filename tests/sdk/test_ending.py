@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -125,3 +129,30 @@ def test_shutdown_may_wait_without_a_bound(tmp_path: Path) -> None:
     )
     assert (done.stdout, done.stderr) == ("True\n", "")
     assert len(read_run(find_run(None, tmp_path)).spans) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_ctrl_c_at_the_end_waits_no_longer_and_says_what_is_not_sent(tmp_path: Path) -> None:
+    hole = black_hole()
+    program = "import otel_orchestrator as otel\notel.configure()" + textwrap.dedent(RUN)
+    with subprocess.Popen(
+        [sys.executable, "-c", program + "\nprint('done', flush=True)"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "OTEL_ORCHESTRATOR_RUN_DIR": str(tmp_path),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{hole.getsockname()[1]}",
+        },
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "done\n"
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    hole.close()
+    assert process.returncode == 0
+    (line,) = said.splitlines()
+    assert line.startswith("2 spans are not sent yet to http://")

@@ -47,7 +47,7 @@ from ..semconv import Attr
 from . import self_metrics, variables
 from .arguments import check
 from .console import ConsoleProcessor, print_queue
-from .ending import EndedInThread, at_exit, soon_after
+from .ending import EndedInThread, at_exit, say_unsent, soon_after
 from .marking import MarkingProcessor
 from .resource import label_of, resource_of
 from .run_totals import RunTotals
@@ -196,7 +196,7 @@ def configure(
         raise
     made.closes.clear()
     _configured = made
-    at_exit(shutdown)
+    at_exit(_shutdown_at_exit)
     if split is not None and not made.is_mine:
         logger.warning("split_services changes nothing: another TracerProvider sends the spans")
     _put_to_work(
@@ -358,19 +358,22 @@ def shutdown(timeout_s: float = _SHUTDOWN_TIMEOUT_S) -> bool:
     made.is_written.set()
     in_time, unsent, lost = False, 0, 0
     with guarded("shutting down"):
-        in_time = all(part.wait(_left_s(until)) for part in made.remote)
-        if made.metrics is not None and not in_time:
-            made.metrics.keep_in_flight()
+        try:
+            in_time = all(part.wait(_left_s(until)) for part in made.remote)
+        finally:
+            if made.metrics is not None and not in_time:
+                made.metrics.keep_in_flight()
         if made.sender is not None:
-            unsent, lost = made.sender.unsent(), made.sender.dropped
-    if unsent and made.sender is not None:
-        logger.warning(
-            "%s not sent yet to %s. The run files keep them, and the next program that writes and"
-            " sends there sends them; or type: otel-orchestrator ship",
-            "1 span is" if unsent == 1 else f"{unsent} spans are",
-            made.sender.endpoint,
-        )
+            unsent, lost = say_unsent(made.sender), made.sender.dropped
     return is_written and in_time and not unsent and not lost
+
+
+def _shutdown_at_exit() -> None:
+    try:
+        shutdown()
+    except KeyboardInterrupt:  # of somebody who does not want to wait for an endpoint
+        if _configured is not None and _configured.sender is not None:
+            say_unsent(_configured.sender)
 
 
 def _write_the_rest(file: RunFileProcessor | None, until: float) -> bool:

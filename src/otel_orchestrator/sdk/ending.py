@@ -10,8 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from .._guard import guarded
+from .._guard import guarded, logger
 from ..delivery.forked import start_late
+from ..delivery.sender import Sender
 
 _LAST_VALUES_WAIT_S: Final = 1.0
 
@@ -81,6 +82,18 @@ def soon_after(event: threading.Event, end: Callable[[], object]) -> Callable[[]
         return end()
 
     return ended
+
+
+def say_unsent(sender: Sender) -> int:
+    """Say how many spans the endpoint does not have, if any, and return it."""
+    if unsent := sender.unsent():
+        logger.warning(
+            "%s not sent yet to %s. The run files keep them, and the next program that writes and"
+            " sends there sends them; or type: otel-orchestrator ship",
+            "1 span is" if unsent == 1 else f"{unsent} spans are",
+            sender.endpoint,
+        )
+    return unsent
 
 
 def at_exit(end: Callable[[], object]) -> None:
