@@ -147,3 +147,18 @@ def test_a_run_whose_last_step_cannot_be_told_is_over_all_the_same(
         LangGraphInstrumentor().uninstrument()
     assert dict(tasks._open) == {}
     assert "invoke_workflow fails" in [s.name for s in exported.get_finished_spans()]
+
+
+def test_tasks_without_an_id_are_said(
+    exported: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    _guard._last_logged.pop("observe_tasks", None)
+    seen: list[Any] = [[], [{"id": "a"}], iter([{"id": "a"}]), {}]
+    with otel.run("r"):
+        for shown in seen:
+            otel.observe_tasks(shown)
+        assert caplog.records == []
+        otel.observe_tasks([{"key": "a"}])
+        otel.observe_tasks([{"key": "b"}])
+    (said,) = caplog.records
+    assert "observe_tasks() saw no task: none has an id as 'id'" in said.getMessage()

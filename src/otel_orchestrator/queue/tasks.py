@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -125,7 +125,15 @@ def observe_tasks(tasks: Any, fields: TaskFields | None = None) -> None:
     with guarded("observing tasks"):
         if (known := board_of(runs.current(), knows_tasks=True)) is not None:
             # An iterator was made for us here; under a key of a state it is the program's.
-            known.observe(list(tasks) if isinstance(tasks, Iterator) else tasks, fields)
+            shown = list(tasks) if isinstance(tasks, Iterator) else tasks
+            is_empty = isinstance(shown, Collection) and not len(shown)
+            if not (known.observe(shown, fields) or is_empty):
+                log_once_a_minute(
+                    "observe_tasks",
+                    "observe_tasks() saw no task: none has an id as %r. Type what it is called:"
+                    " observe_tasks(tasks, TaskFields(id=...))",
+                    (fields or TaskFields()).id,
+                )
 
 
 class QueueBoard:
