@@ -237,3 +237,23 @@ def test_a_file_that_is_no_run_file_is_called_that(tmp_path: Path) -> None:
     )
     folder = cli("report", f"{tmp_path}/", folder=tmp_path)
     assert "is a folder. Type: --dir" in folder.stderr
+
+
+def test_why_speed_is_of_whole_calls_is_said_as_it_is() -> None:
+    run = wasteful()
+    spans = list(run.spans)
+    at = next(n for n, span in enumerate(spans) if span.name.startswith("chat"))
+    kept = {k: v for k, v in spans[at].attributes.items() if k != Attr.OUTPUT_TOKENS}
+    streamed = structs.replace(spans[at], attributes=kept)
+    others = [
+        structs.replace(s, attributes={k: v for k, v in s.attributes.items() if k not in _STREAMED})
+        for s in spans
+    ]
+    plain = section_of(Run("r", tuple(others)), "LLM calls by model")
+    assert plain[-1].endswith("of whole calls, because it is not known when the first token came")
+    others[at] = streamed
+    mixed = section_of(Run("r", tuple(others)), "LLM calls by model")
+    assert mixed[-1].endswith("of whole calls, because none that came in chunks tells its tokens")
+
+
+_STREAMED = (Attr.LLM_CHUNKS, Attr.TIME_TO_FIRST_CHUNK)

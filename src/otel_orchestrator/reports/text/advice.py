@@ -65,7 +65,10 @@ def models(used: Sequence[ModelUse], width: int) -> RenderableType:
     if "first token" in shown:
         notes.append("first token: the median of streamed calls")
     if speeds == {True}:
-        notes.append("tokens/s: of whole calls, because it is not known when the first token came")
+        why = "it is not known when the first token came"
+        if any(m.first_token_ns is not None for m in used):
+            why = "none that came in chunks tells its tokens"
+        notes.append(f"tokens/s: of whole calls, because {why}")
     elif speeds:
         whole = "; ~ of whole calls, which were not streamed" if len(speeds) > 1 else ""
         notes.append(f"tokens/s: from the first token on{whole}")
