@@ -117,7 +117,9 @@ def test_an_agent_that_is_slow_between_its_agents_is_the_cycle(
     on_wall = gaps + told.accounting.outline.wall[1] - jobs[-1].ended_ns
     assert cycle.share_of_wall == pytest.approx(on_wall / told.accounting.outline.wall_ns)
     assert cycle.share_of_slots == pytest.approx(cycle.share_of_wall), "the one slot was idle then"
-    assert ("in the agent lead", on_wall, "ns") in {(n.label, n.value, n.unit) for n in cycle.numbers}
+    assert ("in the agent lead", on_wall, "ns") in {
+        (n.label, n.value, n.unit) for n in cycle.numbers
+    }
 
 
 def test_agents_between_a_supervisor_s_turns_are_its_workers(
