@@ -64,7 +64,9 @@ def test_a_run_of_an_export(tmp_path: Path, example: Path) -> None:
 
 
 def test_a_file_elsewhere(tmp_path: Path, example: Path) -> None:
-    assert works(tmp_path, "report", str(example))[3][1] == str(example)
+    commands = works(tmp_path, "report", str(example))
+    assert commands[3][1] == str(example)
+    assert commands[4] == ["runs", "--dir", str(example.parent)]
 
 
 @pytest.mark.parametrize("typed", [[], [RUN_ID[:8]]])

@@ -73,6 +73,8 @@ def command(
         raise OrchestratorError(f"--html or --format {shape}? Each is a report of its own")
     shape = _HTML if html else shape or _shape_of(output)
     if output is not None:
+        if (by_name := _BY_ENDING.get(output.suffix.lower(), shape)) != shape:
+            raise OrchestratorError(f"{output} is the name of a {by_name} file: this is {shape}")
         check_free(output, force=force)
     source = find(run, folder or folder_from_environment(), jaeger_url)
     found = _read(source)
@@ -107,13 +109,20 @@ def command(
                 explain=explain,
                 jaeger_url=jaeger_url if _may_be_in_jaeger(source) else None,
                 run=named(run, found.id, dir=folder, jaeger_url=typed_url),
-                options=options_of(dir=folder),
+                options=options_of(dir=folder or _elsewhere(source)),
             )
     if output is None:
         print(content, end="")
     else:
         write_whole(output, content)
         print(f"Wrote {output}{_HINTS.get(shape, '')}")
+
+
+def _elsewhere(source: Source) -> Path | None:
+    """Return the folder of a run file that is not where run files usually are."""
+    folder = source.path.parent if isinstance(source, RunFile) else None
+    is_usual = folder is None or folder.resolve() == folder_from_environment().resolve()
+    return None if is_usual else folder
 
 
 def make_report(file: RunFile) -> str:
