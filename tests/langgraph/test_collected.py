@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import operator
 import time
+from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -12,6 +13,7 @@ from langgraph.graph import END, START, StateGraph
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
+from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
 
 from ..trees import attributes_of
 
@@ -35,8 +37,14 @@ def beside() -> Any:
     return graph.compile()
 
 
+def begin_another() -> None:
+    with otel.run("next"):
+        pass
+
+
+@pytest.mark.parametrize("then", [begin_another, LangGraphInstrumentor().uninstrument])
 def test_a_stream_amid_a_superstep_is_abandoned_with_all_that_was_open(
-    traced: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+    traced: InMemorySpanExporter, caplog: pytest.LogCaptureFixture, then: Callable[[], None]
 ) -> None:
     gc.disable()  # until it is wanted
     try:
@@ -48,8 +56,7 @@ def test_a_stream_amid_a_superstep_is_abandoned_with_all_that_was_open(
         gc.collect()
     finally:
         gc.enable()
-    with otel.run("next"):
-        pass
+    then()
     by_name = {s.name: s for s in traced.get_finished_spans()}
     outcomes = {name: attributes_of(s)["orchestrator.outcome"] for name, s in by_name.items()}
     assert outcomes["node a"] == "ok"

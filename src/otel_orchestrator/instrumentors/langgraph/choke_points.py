@@ -288,6 +288,7 @@ def _resumes(loop: Any) -> bool:
 def abandon_all() -> None:
     """End the spans of every run under way: from now on nobody tells how they end."""
     with guarded("ending runs under way"):
+        collecting.end_late_ones()  # or they were ended amid the end of the same run
         loops = list(_under_way)
     for loop in loops:
         _close(loop, GeneratorExit(), is_over=True)
