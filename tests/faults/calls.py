@@ -7,6 +7,7 @@ import gc
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Final
 
 from ..llm_server import LLM, Reply
@@ -205,6 +206,7 @@ def langchain(llm: LLM, stack: ExitStack) -> Group:
         }
     programs: dict[str, Program] = {
         **{name: partial(replied(llm), program) for name, program in plain.items()},
+        **_retries(runner),
         "refused": partial(refused, lambda: model.invoke("x")),
         "refused stream": partial(refused, lambda: list(model.stream("x"))),
         "tool": lambda: double.invoke({"x": 2}),
@@ -212,6 +214,45 @@ def langchain(llm: LLM, stack: ExitStack) -> Group:
         "broken tool": lambda: broken.invoke({"x": 2}),
     }
     return Group(programs, ("langchain", "openai", "httpx", "httpx2"), LLM_OPTIONS)
+
+
+def _retries(runner: asyncio.Runner) -> dict[str, Program]:
+    from langchain.agents import middleware
+    from langchain_core.runnables import RunnableLambda
+
+    def flaky() -> tuple[Any, Any]:
+        left = [1]
+
+        def fails_once(given: Any) -> str:
+            if left:
+                raise ConnectionError(left.pop())
+            return "y"
+
+        async def later(given: Any) -> str:
+            return fails_once(given)
+
+        return fails_once, later
+
+    def retrying() -> Any:
+        params: Any = {"max": 0, "jitter": 0}
+        return RunnableLambda(*flaky()).with_retry(exponential_jitter_params=params)
+
+    def hooked(kind: Any, hook: str) -> Any:
+        request = SimpleNamespace(tool=None, tool_call={"name": "x", "id": "1"})
+        call = getattr(kind(initial_delay=0), hook)  # an agent holds on to what it finds here
+        if hook.startswith("a"):
+            return runner.run(call(request, flaky()[1]))
+        return call(request, flaky()[0])
+
+    programs: dict[str, Program] = {
+        "retried": lambda: retrying().invoke("x"),
+        "async retried": lambda: runner.run(retrying().ainvoke("x")),
+    }
+    for name in ("model", "tool"):  # not both in all of LangChain 1
+        if kind := getattr(middleware, f"{name.title()}RetryMiddleware", None):
+            for hook in (f"wrap_{name}_call", f"awrap_{name}_call"):
+                programs[hook] = partial(hooked, kind, hook)
+    return programs
 
 
 def _run(runner: asyncio.Runner, function: Callable[[], Any]) -> Any:
