@@ -17,6 +17,7 @@ FAILED: Final = "failed"
 ACTIVE: Final = "active"
 PLANNED: Final = "planned"
 _TEXTS: Final = (str, bytes, bytearray)
+_IDS: Final = (str, int, UUID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,11 @@ def read_tasks(tasks: Any, fields: TaskFields) -> dict[str, Seen]:
 
 def as_id(value: Any) -> str | None:
     """Return a task's id as text; None for what is no id."""
+    if type(value) is str:
+        return value
     if isinstance(value, Enum):
         value = value.value
-    return str(value) if isinstance(value, str | int | UUID) else None
+    return str(value) if isinstance(value, _IDS) else None
 
 
 def task_id_of(
@@ -96,6 +99,8 @@ def task_id_of(
             return itself if is_known(itself) else None
         for holder in fields.holders:
             held = _field(argument, holder)
+            if held is None:
+                continue
             if isinstance(held, str) and not holder.endswith("id") and not is_known(held):
                 continue
             if (found := _id_in(held, fields)) is not None:
@@ -110,7 +115,9 @@ class _UnreadableError(Exception):
 
 def _field(item: Any, name: str) -> Any:
     try:
-        return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+        # For each key of each `Send`: to ask an abstract class takes longer than to look it up.
+        is_mapping = type(item) is dict or isinstance(item, Mapping)
+        return item.get(name) if is_mapping else getattr(item, name, None)
     except Exception as error:
         _say_unreadable(type(item).__name__, name, type(error).__name__)
         raise _UnreadableError from None

@@ -74,7 +74,6 @@ class Attempt(InContext):
     def in_loop(self, proc: Any) -> tuple[InContext, Any]:
         """Return what starts the span in the pool's thread, if it is a function for a thread."""
         with guarded("handing a node to a pool of threads"):
-            self._record.handed_out()
             steps = proc.__dict__.get("steps") or [proc]
             afunc = steps[0].__dict__.get("afunc")
             if (
@@ -82,6 +81,7 @@ class Attempt(InContext):
                 and getattr(afunc.func, "__name__", None) == _RUN_IN_POOL
                 and len(afunc.args) == 2
             ):
+                self._record.handed_out()
                 attempt = PooledAttempt(self._record, self._context)
                 return attempt, attempt.taking_over(proc, steps, afunc)
         return self, proc
