@@ -53,6 +53,8 @@ POOL: Final = "pool"
 CONSUMER: Final = "consumer"
 READER: Final = "reader"
 """What a stream waits on that its consumer holds."""
+SLOT: Final = "slot"
+"""What a task waits on that has nobody who runs it."""
 HUMAN: Final = "human"
 # ("git" above is a category, too.)
 WAITS: Final = (

@@ -207,6 +207,7 @@ def langchain(llm: LLM, stack: ExitStack) -> Group:
     programs: dict[str, Program] = {
         **{name: partial(replied(llm), program) for name, program in plain.items()},
         **_retries(runner),
+        "in a pool": lambda: runner.run(_in_a_pool().ainvoke({"x": "y"})),
         "refused": partial(refused, lambda: model.invoke("x")),
         "refused stream": partial(refused, lambda: list(model.stream("x"))),
         "tool": lambda: double.invoke({"x": 2}),
@@ -214,6 +215,33 @@ def langchain(llm: LLM, stack: ExitStack) -> Group:
         "broken tool": lambda: broken.invoke({"x": 2}),
     }
     return Group(programs, ("langchain", "openai", "httpx", "httpx2"), LLM_OPTIONS)
+
+
+def _in_a_pool() -> Any:
+    from langchain_core.runnables import RunnableLambda
+    from langchain_core.tools import BaseTool, StructuredTool, Tool, tool
+
+    def same(x: str) -> str:
+        """Give it back."""
+        return x
+
+    class Own(BaseTool):
+        name: str = "own"
+        description: str = "Give it back."
+
+        def _run(self, x: str) -> str:
+            return x
+
+    called: tuple[Any, ...] = (
+        RunnableLambda(same), Own(), Tool("same", same, "Same."), StructuredTool.from_function(same)
+    )  # fmt: skip
+
+    @tool
+    async def each(x: str) -> list[str]:
+        """Call what is only sync."""
+        return [await one.ainvoke(x) for one in called]
+
+    return each
 
 
 def _retries(runner: asyncio.Runner) -> dict[str, Program]:

@@ -17,6 +17,8 @@ from otel_orchestrator.semconv import Attr
 
 from ..trees import attributes_of, tree
 
+pytestmark = pytest.mark.flaky(reruns=2, only_rerun=["AssertionError"])
+
 PAUSE_S = 0.05
 FAILURES = 2
 RETRYING = (

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
-from opentelemetry import trace
-
 from .. import runs, semconv
 from .._guard import guarded
 from ..lifecycle import spans, waits
@@ -153,9 +151,4 @@ def _between(original: Any) -> Any:
 
 
 def _record(since_ns: int) -> None:
-    context = runs.current()
-    # By itself, where no span is above it, it says nothing to anybody.
-    if trace.get_current_span(context).get_span_context().is_valid:
-        since_ns, until_ns = since_ns + spans.GAP_NS, spans.now_ns() - spans.GAP_NS
-        above = spans.nothing(context)
-        waits.record(semconv.RETRY_BACKOFF, since_ns, until_ns, parent=above)
+    waits.record_in(runs.current(), semconv.RETRY_BACKOFF, since_ns, spans.now_ns())

@@ -29,7 +29,7 @@ from ..lifecycle.spans import Operation
 from ..llm import chat, content, responses, tokens
 from ..llm.chat import ChatCall
 from ..semconv import Attr, Metric
-from . import _retries
+from . import _pools, _retries
 from ._patching import Around, Patch, Seam, around, patch_all, unpatch
 from ._prompts import prompt_hash
 from ._providers import forget_llm_options, use_llm_options, use_providers
@@ -98,7 +98,7 @@ class LangChainInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base
         ]
         if any(hasattr(run, "on_stream_event") for run in runs):  # not in all of langchain-core 1
             seams += [Seam(run, "on_stream_event", _seeing_events, _NO_CHUNKS) for run in runs]
-        seams += _retries.seams()
+        seams += [*_pools.seams(), *_retries.seams()]
         self._patches = patch_all("langchain-core", seams)
         self._patches += patch_all("langchain", _retries.middleware_seams())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from .. import metrics, semconv
@@ -55,6 +56,22 @@ def record(
     record_span(
         category, start_ns, end_ns, parent=parent.context, on=on, attributes=attributes or {}
     )
+
+
+def record_in(
+    context: Context, category: str, start_ns: int, end_ns: int, *, on: str | None = None
+) -> None:
+    """Record a wait below the span of `context`; where there is none, it says nothing to anybody.
+
+    Args:
+        context: where something waited of which we have no operation: a short wait is only counted.
+        category: what kind of wait, one of a few words.
+        start_ns, end_ns: wall clock, between what was there before and what goes on.
+        on: what it waited for.
+    """
+    if trace.get_current_span(context).get_span_context().is_valid:
+        start_ns, end_ns = start_ns + spans.GAP_NS, end_ns - spans.GAP_NS
+        record(category, start_ns, end_ns, parent=spans.nothing(context), on=on)
 
 
 def record_span(

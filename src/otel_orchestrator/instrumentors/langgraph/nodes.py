@@ -20,7 +20,6 @@ from ...semconv import Attr, Metric
 from .reader import Reader
 from .shape import START
 
-SLOT: Final = "slot"
 _ERROR: Final = "__error__"
 _NO_RESULT: Final = (_ERROR, "__interrupt__")
 _TIMED_OUT: Final = "langgraph.errors.NodeTimeoutError"
@@ -149,7 +148,7 @@ class TaskRecord:
         if self.attempts > 1:
             self._give_up(handed_ns or start_ns)
             if handed_ns is not None:
-                self._waited(semconv.QUEUE, handed_ns, start_ns, SLOT)
+                self._waited(semconv.QUEUE, handed_ns, start_ns, semconv.SLOT)
         else:
             self._waited_to_start(start_ns)
         self.error, self.ended_ns = None, 0
@@ -182,10 +181,10 @@ class TaskRecord:
         reader = None if self.is_pushed else self.run.reader
         for held_ns, released_ns in reader.holds_before_tasks or () if reader else ():
             if since_ns < released_ns:
-                self._waited(semconv.QUEUE, since_ns, held_ns, SLOT)
+                self._waited(semconv.QUEUE, since_ns, held_ns, semconv.SLOT)
                 self._waited(semconv.CONSUMER, max(since_ns, held_ns), released_ns, semconv.READER)
                 since_ns = released_ns + GAP_NS
-        self._waited(semconv.QUEUE, since_ns, start_ns, SLOT)
+        self._waited(semconv.QUEUE, since_ns, start_ns, semconv.SLOT)
 
     def _waited(self, category: str, since_ns: int, start_ns: int, on: str) -> None:
         waits.record(category, since_ns, start_ns - GAP_NS, parent=self.owner, on=on)
