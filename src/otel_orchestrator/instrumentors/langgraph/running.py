@@ -73,7 +73,7 @@ class Attempt(InContext):
 
     def in_loop(self, proc: Any) -> tuple[InContext, Any]:
         """Return what starts the span in the pool's thread, if it is a function for a thread."""
-        with guarded("handing a node to a pool of threads"):
+        try:  # and no `with`: most nodes are not for a thread
             steps = proc.__dict__.get("steps") or [proc]
             afunc = steps[0].__dict__.get("afunc")
             if (
@@ -84,6 +84,9 @@ class Attempt(InContext):
                 self._record.handed_out()
                 attempt = PooledAttempt(self._record, self._context)
                 return attempt, attempt.taking_over(proc, steps, afunc)
+        except Exception:
+            with guarded("handing a node to a pool of threads"):
+                raise
         return self, proc
 
     def __enter__(self) -> None:
