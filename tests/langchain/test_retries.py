@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+import time
+import types
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +16,7 @@ from langchain_core.runnables import RunnableLambda
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
+from otel_orchestrator.lifecycle import collecting, spans
 from otel_orchestrator.semconv import Attr
 
 from ..trees import attributes_of, tree
@@ -141,4 +145,33 @@ def test_a_pause_may_be_broken_off(traced: InMemorySpanExporter) -> None:
         asyncio.run(give_up())
     assert tree(traced.get_finished_spans(), waits=True) == (
         "node caller [error]\n  node attempt [error]\n  wait retry_backoff"
+    )
+
+
+@types.coroutine
+def forever(_: float) -> Iterator[None]:
+    yield
+
+
+def test_a_pause_that_the_collector_breaks_off_is_told_later_and_where_it_was(
+    traced: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = spans.start
+
+    def started(*args: Any, **options: Any) -> Any:
+        assert not collecting.is_collecting()
+        return start(*args, **options)
+
+    monkeypatch.setattr(spans, "start", started)
+    retrying: Any = RunnableLambda(str).with_retry()
+    with otel.node("caller"):
+        cycle = [retrying._async_retrying(sleep=forever).sleep(60)]
+        cycle[0].send(None)
+        cycle.append(cycle)
+    time.sleep(PAUSE_S)
+    with otel.node("another"):
+        del cycle
+        gc.collect()
+    assert tree(traced.get_finished_spans(), waits=True) == (
+        "node caller\n  wait retry_backoff\nnode another"
     )

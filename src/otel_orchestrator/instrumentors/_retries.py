@@ -13,6 +13,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
+from opentelemetry.context import Context
+
 from .. import runs, semconv
 from .._guard import guarded
 from ..lifecycle import spans, waits
@@ -54,19 +56,21 @@ def middleware_seams() -> list[Seam]:
 class _Sleep(Around):
     """One sleep of `with_retry`."""
 
-    __slots__ = ("_since_ns",)
+    __slots__ = ("_context", "_since_ns")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(args, kwargs)
+        self._context = Context()
         self._since_ns = 0
 
     def begins(self) -> None:
-        """Note when it begins."""
+        """Note where and when it begins."""
+        self._context = runs.current()
         self._since_ns = spans.now_ns()
 
     def ends(self, error: BaseException | None) -> None:
-        """Record it, though it may have been broken off."""
-        _record(self._since_ns)
+        """Record it, though it may have been broken off, or dropped, whatever is current then."""
+        _record(self._context, self._since_ns)
 
     def gave(self, result: Any) -> None:
         """It gives nothing."""
@@ -105,7 +109,7 @@ class _Attempts:
     def __enter__(self) -> None:
         with guarded("recording the pause before a retry"):
             if self._failed_ns:
-                _record(self._failed_ns)
+                _record(runs.current(), self._failed_ns)
 
     def __exit__(
         self,
@@ -150,5 +154,5 @@ def _between(original: Any) -> Any:
     return functools.wraps(original)(wrapper)
 
 
-def _record(since_ns: int) -> None:
-    waits.record_in(runs.current(), semconv.RETRY_BACKOFF, since_ns, spans.now_ns())
+def _record(context: Context, since_ns: int) -> None:
+    waits.record_in(context, semconv.RETRY_BACKOFF, since_ns, spans.now_ns())

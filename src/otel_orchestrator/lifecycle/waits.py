@@ -7,6 +7,7 @@ Either way it counts in `orchestrator.wait.duration`, so that histograms and spa
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from opentelemetry import trace
@@ -16,6 +17,7 @@ from .. import metrics, semconv
 from .._guard import guarded
 from ..semconv import Attr, Metric
 from . import spans
+from .collecting import end_late, is_collecting
 from .spans import Attributes, Operation
 
 DEFAULT_THRESHOLD_NS: Final = 1_000_000
@@ -48,6 +50,11 @@ def record(
         attributes: further ones for the span.
     """
     if end_ns <= start_ns or parent.is_inherited:
+        return
+    if is_collecting():  # of what the collector has closed while it waited
+        end_late(
+            partial(record, category, start_ns, end_ns, parent=parent, on=on, attributes=attributes)
+        )
         return
     if end_ns - start_ns < _threshold_ns:
         parent.add_short_wait(category, end_ns - start_ns)
