@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import operator
 import time
@@ -10,10 +11,12 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from langgraph.graph import END, START, StateGraph
+from opentelemetry.context import get_current
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
+from otel_orchestrator.lifecycle import collecting
 
 from ..trees import attributes_of
 
@@ -81,3 +84,39 @@ def test_instrumenting_again_with_the_same_options_disturbs_no_run(
         s.name: attributes_of(s)["orchestrator.outcome"] for s in traced.get_finished_spans()
     }
     assert outcomes["node two"] == outcomes["invoke_workflow LangGraph"] == "ok"
+
+
+def test_a_node_that_is_collected_changes_no_context_but_its_own(
+    traced: InMemorySpanExporter,
+) -> None:
+    begun: list[Any] = []
+
+    async def started_by_the_node() -> tuple[object, object]:
+        await asyncio.sleep(0.05)
+        before = get_current()
+        gc.collect()
+        return before, get_current()
+
+    async def node(_: State) -> None:
+        begun.append(loop.create_task(started_by_the_node()))
+        await asyncio.Event().wait()  # which nobody else has, so that nobody has the node either
+
+    graph: Any = StateGraph(State)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    loop = asyncio.new_event_loop()
+    gc.disable()
+    try:
+        running: list[Any] = [loop.create_task(graph.compile().ainvoke({"done": 0}))]
+        while not begun:
+            loop.run_until_complete(asyncio.sleep(0))
+        running.append(running)
+        del running
+        before, after = loop.run_until_complete(begun[0])
+    finally:
+        gc.enable()
+        loop.close()
+    assert before is after
+    begin_another()
+    (ended,) = [s for s in traced.get_finished_spans() if s.name == "node node"]
+    assert attributes_of(ended)["orchestrator.outcome"] != "ok"

@@ -21,6 +21,7 @@ from opentelemetry.context import Context
 from ..._guard import guarded
 from ...lifecycle import spans
 from ...lifecycle.attaching import enter
+from ...lifecycle.collecting import is_collecting
 from ...lifecycle.spans import Operation
 from .nodes import TaskRecord
 
@@ -50,11 +51,13 @@ class InContext:
         tb: TracebackType | None,
     ) -> None:
         try:
-            # Whatever the node left attached, its caller finds what it had; only a generator that
-            # was dropped may be closed elsewhere, in a context that is not ours to change.
-            if self._previous is not None and not (
-                exc_type is GeneratorExit and otel_context.get_current() is not self._context
-            ):
+            # Whatever the node left attached, its caller finds what it had; only what was dropped
+            # may be closed elsewhere, in a context that is not ours to change.
+            is_elsewhere = exc_type is not None and (
+                is_collecting()
+                or (exc_type is GeneratorExit and otel_context.get_current() is not self._context)
+            )
+            if self._previous is not None and not is_elsewhere:
                 otel_context.attach(self._previous)
         except Exception:
             with guarded("detaching a context"):
