@@ -16,7 +16,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otel_orchestrator as otel
 from otel_orchestrator.instrumentors.langgraph import LangGraphInstrumentor
-from otel_orchestrator.lifecycle import collecting
 
 from ..trees import attributes_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.context import get_current
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_orchestrator as otel
@@ -175,3 +177,39 @@ def test_another_thread_is_not_collecting_while_one_is() -> None:
     gc.collect()
     assert told == [False, True]
     assert not collecting.is_collecting()
+
+
+def test_a_coroutine_that_is_collected_changes_no_context_but_its_own(
+    exported: InMemorySpanExporter,
+) -> None:
+    begun: list[asyncio.Task[tuple[object, object]]] = []
+
+    async def started_inside() -> tuple[object, object]:
+        await asyncio.sleep(0.01)
+        before = get_current()
+        gc.collect()
+        with otel.node("next"):
+            pass
+        return before, get_current()
+
+    async def waiting() -> None:
+        with otel.node("around"):
+            begun.append(loop.create_task(started_inside()))
+            await asyncio.Event().wait()
+
+    loop = asyncio.new_event_loop()
+    gc.disable()
+    try:
+        running: list[Any] = [loop.create_task(waiting())]
+        while not begun:
+            loop.run_until_complete(asyncio.sleep(0))
+        running.append(running)
+        del running
+        before, after = loop.run_until_complete(begun[0])
+    finally:
+        gc.enable()
+        loop.close()
+    assert before is after
+    around, following = exported.get_finished_spans()
+    assert around.name == "node around"
+    assert following.parent is not None

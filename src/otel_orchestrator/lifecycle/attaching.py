@@ -7,6 +7,7 @@ guards it, and no `with`: this is done for every call, and for every step of a g
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import Token
 
 from opentelemetry import context as otel_context
@@ -70,6 +71,20 @@ def restore(ours: Context, token: Token[Context] | None, error: BaseException | 
         if otel_context.get_current() is ours:
             before = token.old_value
             otel_context.attach(before if isinstance(before, Context) else Context())
+    except Exception:
+        with guarded("detaching a context"):
+            raise
+
+
+def restore_later(ours: Context, token: Token[Context]) -> None:
+    """Do the same for a block that is over, if this is still where it was entered.
+
+    A task that was started in the block has its context, too, but as a copy of its own.
+    """
+    try:
+        if otel_context.get_current() is ours:
+            with suppress(ValueError):  # of another task or thread
+                token.var.reset(token)
     except Exception:
         with guarded("detaching a context"):
             raise

@@ -39,7 +39,7 @@ from opentelemetry.util.types import AttributeValue
 from .. import metrics, redaction, runs, semconv
 from .._guard import guarded
 from ..semconv import Attr, Outcome, State
-from .attaching import attach, restore
+from .attaching import attach, restore, restore_later
 from .collecting import end_late, end_late_ones, is_collecting, restore_late
 from .outcomes import outcome_of, type_name
 
@@ -276,8 +276,7 @@ class Operation:
     ) -> None:
         if is_collecting() and self._token is not None:
             # However the block is left then: what is current by that time is not of its making.
-            leave = partial(restore, self.context, self._token, GeneratorExit())
-            restore_late(leave)
+            restore_late(partial(restore_later, self.context, self._token))
         else:
             restore(self.context, self._token, exc)
         if exc is None:
