@@ -192,6 +192,18 @@ def test_an_agent_alone_is_its_only_job() -> None:
     ) in text
 
 
+def test_an_agent_has_started_before_its_tool_waits_for_a_thread() -> None:
+    spans = Spans()
+    agent = spans.add("invoke_agent coder", 0, 100, None, "working", "compute")
+    spans.add("chat m", 10, 40, agent, "working", "llm")
+    spans.add("wait queue", 40, 60, agent, "waiting", "queue")
+    spans.add("execute_tool edit", 60, 80, agent, "working", "tool")
+    told = study(spans.run()).accounting
+    (job,) = told.outline.jobs
+    assert (job.started_ns, job.ended_ns) == (0, 100)
+    assert told.slots.total == told.wall
+
+
 def test_what_takes_most_is_told_only_where_nothing_is_missing() -> None:
     spans = Spans()
     agent = spans.add("invoke_agent coder", 0, 100, None, "working", "compute")

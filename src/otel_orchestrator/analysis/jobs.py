@@ -341,7 +341,9 @@ def _between_waits(ran: Ran, waits: Sequence[Ran]) -> Interval:
 
     ├░queue░┤ ……… ├░barrier░┤     →     │  ………  │
     """
-    queued = [w.end_ns for w in waits if _is_wait(w, _BEFORE_START)]
+    # What it waits for amid its work, such as a thread for a tool, is not before it started.
+    began = min((r.start_ns for r in waits if r.span.state == semconv.WORKING), default=ran.end_ns)
+    queued = [w.end_ns for w in waits if _is_wait(w, _BEFORE_START) and w.start_ns < began]
     barred = [w.start_ns for w in waits if _is_wait(w, (semconv.BARRIER,))]
     started, ended = max(queued, default=ran.start_ns), min(barred, default=ran.end_ns)
     return (started, ended) if started <= ended else ran.interval
