@@ -37,6 +37,7 @@ class Receiver:
         rejects: how many of these spans are refused, of a request that is taken.
         metrics_status: the answer to metrics; 200 takes them.
         metrics_answer: the same for a request with these bytes, where `metrics_status` is 200.
+        content_type: of the answers.
         answered: called with the spans of a request once it was answered.
         taken: spans in the order in which they were taken.
         requests: how many spans each request had, whatever the answer.
@@ -50,6 +51,7 @@ class Receiver:
     rejects: Callable[[list[Span]], int] = lambda spans: 0
     metrics_status: int = 200
     metrics_answer: Callable[[bytes], int] = lambda body: 200
+    content_type: str = "application/x-protobuf"
     answered: Callable[[list[Span]], None] = lambda spans: None
     taken: list[Span] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
@@ -145,6 +147,7 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
                 elif status > 0:
                     self.send_response(status)
                     self.send_header("Content-Length", f"{len(content)}")
+                    self.send_header("Content-Type", receiver.content_type)
                     self.end_headers()
                     self.wfile.write(content)
             except OSError:

@@ -25,7 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otel_orchestrator.delivery import answers
 from otel_orchestrator.delivery.ledger import Sent, open_ledger, owed_to, path_of
 
-from .receiver import Receiver, receiving
+from .receiver import HANG_UP, Receiver, receiving
 from .test_delivery import ran, ship, started, stored
 
 pytestmark = pytest.mark.timeout(90)
@@ -227,3 +227,41 @@ def test_what_grpc_asks_for_later_is_told_from_what_it_refuses(
         answers._HearingStub(Stub()).Export()
     assert answers.wants_it_later() is later
     answers.forget()
+
+
+THREE_NODES = """
+    otel.configure()
+    with otel.run("r"):
+        for _ in range(3):
+            with otel.node("n"):
+                pass
+    """
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_what_is_sent_elsewhere_is_not_taken(tmp_path: Path, status: int) -> None:
+    """A proxy answers so to `http://` where it wants `https://`."""
+    check_kept(tmp_path, Receiver(answer=lambda _spans: status))
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_page_is_no_acknowledgement(tmp_path: Path, status: int) -> None:
+    """Jaeger's own pages answer so to whatever is sent to them."""
+    html = "text/html; charset=utf-8"
+    check_kept(tmp_path, Receiver(answer=lambda _spans: status, content_type=html))
+
+
+def test_that_a_connection_breaks_is_no_refusal(tmp_path: Path) -> None:
+    """Not even where what is empty gets through."""
+    check_kept(tmp_path, Receiver(answer=lambda spans: HANG_UP if spans else 200))
+
+
+def check_kept(folder: Path, receiver: Receiver) -> None:
+    with receiving(receiver):
+        errors = ran(THREE_NODES, folder, receiver)
+        assert "4 spans are not sent yet" in errors and "for good" not in errors
+        receiver.answer = lambda _spans: 200
+        receiver.content_type, receiver.taken = "application/x-protobuf", []
+        code, said = ship(folder, to=receiver)
+        assert code == 0 and "4 spans sent" in said
+        assert receiver.counted() == stored(folder)

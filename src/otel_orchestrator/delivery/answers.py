@@ -3,9 +3,11 @@
 They say success or failure. But an endpoint may take a request and refuse a part of it
 (`partial_success` in the OTLP specification), one that does not serve a signal at all, as Jaeger
 does not serve metrics, is not one that is down, and one that is overloaded asks to be sent the same
-again later. A time-out says nothing, neither of the request nor of the endpoint: what is large
-takes long, and so does what is overloaded. What was heard is kept for each thread, until
-`forget()`. Where an exporter is built otherwise than here assumed, nothing is heard.
+again later. A time-out or a broken connection says nothing, neither of the request nor of the
+endpoint: what is large takes long, and so does what is overloaded. Nor does a page, or a
+redirection: no OTLP endpoint answers so, but what is in front of it, or at a wrong address. What was
+heard is kept for each thread, until `forget()`. Where an exporter is built otherwise than here
+assumed, nothing is heard.
 """
 
 from __future__ import annotations
@@ -28,11 +30,15 @@ _LATER_GRPC: Final = (
 _Exporter = TypeVar("_Exporter")
 
 
+class NoAnswerError(Exception):
+    """What came is no answer of an OTLP endpoint."""
+
+
 class _Heard(threading.local):
     rejected = 0
     is_served = True
     wants_it_later = False
-    timed_out = False
+    said_nothing = False
 
 
 _heard: Final = _Heard()
@@ -41,7 +47,7 @@ _heard: Final = _Heard()
 def forget() -> None:
     """Forget what was heard: a new request begins."""
     _heard.rejected, _heard.is_served = 0, True
-    _heard.wants_it_later, _heard.timed_out = False, False
+    _heard.wants_it_later, _heard.said_nothing = False, False
 
 
 def rejected() -> int:
@@ -59,9 +65,9 @@ def wants_it_later() -> bool:
     return _heard.wants_it_later
 
 
-def timed_out() -> bool:
-    """Return whether there was no answer in time, at the last try."""
-    return _heard.timed_out
+def said_nothing() -> bool:
+    """Return whether there was no answer, at the last try: none in time, or none of an endpoint."""
+    return _heard.said_nothing
 
 
 def hearing_grpc(kind: type[_Exporter]) -> type[_Exporter]:
@@ -103,7 +109,7 @@ def _hear_grpc(error: Any) -> None:
     # Else it says that the message is larger than any that it takes.
     is_exhausted_for_now = name == "RESOURCE_EXHAUSTED" and _says_when(error)
     _heard.wants_it_later = name in _LATER_GRPC or is_exhausted_for_now
-    _heard.timed_out = name == "DEADLINE_EXCEEDED"
+    _heard.said_nothing = name == "DEADLINE_EXCEEDED"
 
 
 def _says_when(error: Any) -> bool:
@@ -127,21 +133,20 @@ class _HearingTransport:
         self._answer_type = answer_type
 
     def request(self, *arguments: Any, **options: Any) -> Any:
-        try:
-            result = self._inner.request(*arguments, **options)
-        except Exception as error:
-            with guarded("hearing that an endpoint does not answer"):
-                _heard.wants_it_later, _heard.timed_out = False, _is_timeout(error)
-            raise
+        _heard.wants_it_later, _heard.said_nothing = False, True
+        result = self._inner.request(*arguments, **options)  # some return the error of no answer
+        is_answer = True
         with guarded("hearing what an endpoint answers"):
-            _heard.wants_it_later = result.status_code in _LATER
-            # Some transports return the error that others raise.
-            is_late = _is_timeout(getattr(result, "error", None))
-            _heard.timed_out = is_late or result.status_code in _TIMED_OUT
-            if result.status_code in _NOT_SERVED:
+            status = result.status_code
+            is_answer = status is None or not _leads_elsewhere(result)
+            _heard.wants_it_later = status in _LATER
+            _heard.said_nothing = status is None or status in _TIMED_OUT or not is_answer
+            if status in _NOT_SERVED:
                 _heard.is_served = False
-            elif result.status_code == 200:
+            elif status == 200 and is_answer:
                 self._hear(result.content())
+        if not is_answer:  # the exporter would count it as taken
+            raise NoAnswerError
         return result
 
     def _hear(self, content: bytes) -> None:
@@ -156,13 +161,10 @@ class _HearingTransport:
         return getattr(self._inner, name)
 
 
-def _is_timeout(error: BaseException | None) -> bool:
-    # By name: each HTTP client has its own, and wraps that of the connection below.
-    while error is not None:
-        if "Timeout" in type(error).__name__:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _leads_elsewhere(result: Any) -> bool:
+    """Whether it is a redirection, which is not followed, or a page, such as of a log-in."""
+    is_page = str(result.headers().get("content-type", "")).lower().startswith("text/html")
+    return 300 <= result.status_code < 400 or (200 <= result.status_code < 300 and is_page)
 
 
 def _hear(answer: Any) -> None:

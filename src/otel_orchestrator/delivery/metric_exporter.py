@@ -205,7 +205,7 @@ def export_metrics(exporter: MetricExporter, metrics_data: MetricsData) -> int:
 
     Raises:
         NotServedError: it takes no metrics, and says so.
-        UnreachableError: it takes nothing at all, asks for this later, or does not answer in time.
+        UnreachableError: it takes nothing at all, asks for this later, or does not answer.
     """
     if _is_taken(exporter, metrics_data):
         return 0
@@ -216,7 +216,7 @@ def export_metrics(exporter: MetricExporter, metrics_data: MetricsData) -> int:
         raise UnreachableError if answers.is_served() else NotServedError
     if _is_taken(exporter, metrics_data):
         return 0
-    if answers.wants_it_later() or answers.timed_out():
+    if answers.wants_it_later() or answers.said_nothing():
         raise UnreachableError
     return 1
 

@@ -101,15 +101,15 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
     An exporter does not tell a dead endpoint from one that refuses a batch, for its size say. So
     an empty batch is sent after a failure: if that is taken, it is the batch. Not so where the
     endpoint asks for it later: a Collector that is out of memory still takes an empty batch. What
-    is not answered in time may be too large, or the endpoint too slow: it is sent in parts, and a
-    single span is kept.
+    is not answered may be too large, or the endpoint too slow: it is sent in parts, and a single
+    span is kept.
 
     Returns:
         How many spans the endpoint refuses even one by one, or says that it has refused.
 
     Raises:
         UnreachableError: it does not even take an empty batch, or asks for this one later, or does
-            not answer in time to a single span.
+            not answer to a single span.
     """
     if not spans:
         return 0
@@ -120,7 +120,7 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
     if len(spans) == 1:
         if _is_taken(exporter, spans):
             return 0
-        if answers.wants_it_later() or answers.timed_out():
+        if answers.wants_it_later() or answers.said_nothing():
             raise UnreachableError
         return 1
     middle = len(spans) // 2
