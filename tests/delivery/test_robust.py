@@ -19,10 +19,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_orchestrator import alive
-from otel_orchestrator.delivery import appending, runfile, sender
+from otel_orchestrator.delivery import appending, runfile
 from otel_orchestrator.delivery.appending import Line, RunFiles
 from otel_orchestrator.delivery.ledger import Sent, count_owed, metrics_of, open_ledger
 from otel_orchestrator.delivery.metric_exporter import StoringMetricExporter
+from otel_orchestrator.delivery.owed import _COUNTED_APART, Owed
 from otel_orchestrator.delivery.runfile import RunFileProcessor
 from otel_orchestrator.delivery.stored import BYTES_AT_ONCE, read_batch
 from otel_orchestrator.run_folder import run_files
@@ -241,7 +242,7 @@ def test_a_span_that_is_none_holds_up_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_not_sent_is_what_this_process_wrote_and_is_not_sent() -> None:
-    owed = sender._Owed(0)
+    owed = Owed(0)
     owed.wrote(100, 10)
     owed.has_sent(Sent(100, 10))
     owed.wrote(300, 5)  # what lies between is of another process
@@ -252,7 +253,7 @@ def test_what_is_not_sent_is_what_this_process_wrote_and_is_not_sent() -> None:
     for number in range(5_000):
         owed.wrote(301 + number, 1)
     assert owed.spans == 5_000
-    assert len(owed.own) <= sender._COUNTED_APART
+    assert len(owed.own) <= _COUNTED_APART
     owed.has_sent(Sent(301 + 4_999))
     assert owed.spans == 0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import OrchestratorError
 from ..run_folder import folder_from_environment
 from ..sources.runfiles import find_run, list_runs
 from .endpoint import endpoint_options, set_variables
@@ -35,7 +36,7 @@ def command(
     OTEL_EXPORTER_OTLP_* variables (headers, certificates) hold as well.
     """
     # Sending takes the writing half, with OpenTelemetry's SDK: what sends nothing loads none of it.
-    from ..delivery.shipping import Shipper
+    from ..delivery.shipping import NotThisRunError, Shipper
 
     set_variables(endpoint, protocol)
     shipper = Shipper()
@@ -56,9 +57,14 @@ def command(
                 f"{options_of(endpoint=endpoint, protocol=protocol, dir=folder)}"
             )
     has_refused = False
+    failed: list[NotThisRunError] = []
     for path in paths:
-        with sending(path) as progress:
-            shipped = shipper.ship(path, progress, again=again)
+        try:
+            with sending(path) as progress:
+                shipped = shipper.ship(path, progress, again=again)
+        except NotThisRunError as error:
+            failed.append(error)
+            continue
         said = f"{path.stem}: {shipped.spans} spans sent to {shipper.endpoint}"
         if shipped.before:
             said += f", {shipped.before} were there"
@@ -67,4 +73,7 @@ def command(
             has_refused = True
         say(said)
     shipper.close()
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise OrchestratorError(f"{failed[0]}{more}")
     return _REFUSED if has_refused else 0

@@ -5,8 +5,8 @@ They say success or failure. But an endpoint may take a request and refuse a par
 does not serve metrics, is not one that is down, and one that is overloaded asks to be sent the same
 again later. A time-out or a broken connection says nothing, neither of the request nor of the
 endpoint: what is large takes long, and so does what is overloaded. Nor does a page, or a
-redirection: no OTLP endpoint answers so, but what is in front of it, or at a wrong address. What was
-heard is kept for each thread, until `forget()`. Where an exporter is built otherwise than here
+redirection: no OTLP endpoint answers so, but what is in front of it, or at a wrong address. What
+was heard is kept for each thread, until `forget()`. Where an exporter is built otherwise than here
 assumed, nothing is heard.
 """
 

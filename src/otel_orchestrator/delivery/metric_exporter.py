@@ -19,7 +19,7 @@ from .._guard import guarded, log_once_a_minute, logger
 from . import answers
 from .forwarding import ForwardingMetricExporter
 from .ledger import Ledger, Sent, metrics_of, open_ledger, owed_to
-from .sending import NOTHING, NotServedError, UnreachableError
+from .sending import NOTHING, NotServedError, UnansweredError, UnreachableError
 from .stored_metrics import read_metrics
 
 _EMPTY: Final = MetricsData([])
@@ -126,7 +126,8 @@ class StoringMetricExporter(ForwardingMetricExporter):
         with guarded("sending stored metrics"):
             try:
                 for run_file in sorted(run_files, key=_changed):
-                    self._send_file(run_file, run_files)
+                    with suppress(UnansweredError):  # that of another process may be answered
+                        self._send_file(run_file, run_files)
             except NotServedError:
                 self._say_not_served()
             except UnreachableError:
@@ -185,6 +186,7 @@ def send_stored_metrics(
 
     Raises:
         UnreachableError: the endpoint takes nothing; what it took before is noted.
+        UnansweredError: it does not answer to one of them, but may take other files.
         OSError: the file cannot be read.
     """
     sent = ledger.sent_to(name) or start
@@ -205,7 +207,8 @@ def export_metrics(exporter: MetricExporter, metrics_data: MetricsData) -> int:
 
     Raises:
         NotServedError: it takes no metrics, and says so.
-        UnreachableError: it takes nothing at all, asks for this later, or does not answer.
+        UnreachableError: it takes nothing at all, or asks for this later.
+        UnansweredError: it takes what is empty, but does not answer to this.
     """
     if _is_taken(exporter, metrics_data):
         return 0
@@ -216,8 +219,10 @@ def export_metrics(exporter: MetricExporter, metrics_data: MetricsData) -> int:
         raise UnreachableError if answers.is_served() else NotServedError
     if _is_taken(exporter, metrics_data):
         return 0
-    if answers.wants_it_later() or answers.said_nothing():
+    if answers.wants_it_later():
         raise UnreachableError
+    if answers.said_nothing():
+        raise UnansweredError
     return 1
 
 

@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,50 +25,17 @@ from ..run_folder import run_files
 from . import clean
 from .closing import close_dead
 from .ledger import Sent, open_ledger, owed_to
+from .owed import Owed
 from .pending import pending
-from .sending import NOTHING, UnreachableError, export, send_stored
+from .sending import NOTHING, UnansweredError, UnreachableError, export, send_stored
 from .stored import BYTES_AT_ONCE, SPANS_AT_ONCE, Batch, joined
 
 _HELD_AT_MOST: Final = 10_000  # spans in memory; more are read from the files again
-_COUNTED_APART: Final = 1_000
 _SOONEST_S: Final = 1.0
 _LATEST_S: Final = 30.0
 _AT_THE_END_S: Final = 0.01
 _LAST_WORDS_S: Final = 30.0  # for a caller of `shutdown` that sets no bound of its own
 _LAST_LOOK_S: Final = 0.1  # for a thread that only has to see that it is to end
-
-
-@dataclass(slots=True)
-class _Owed:
-    """A run file that the endpoint does not have all of.
-
-    Attributes:
-        end: the bytes that are written.
-        own: what this process wrote that is not sent: how many spans, and up to which offset.
-        sent: what the endpoint is known to have.
-        held: what is still in memory, in order.
-    """
-
-    end: int
-    own: deque[tuple[int, int]] = field(default_factory=deque)
-    sent: Sent = NOTHING
-    held: deque[Batch] = field(default_factory=deque)
-
-    def wrote(self, end: int, spans: int) -> None:
-        self.end = max(self.end, end)
-        if len(self.own) >= _COUNTED_APART:  # coarser: they count until the last of them is sent
-            spans += self.own.pop()[1]
-        self.own.append((end, spans))
-
-    def has_sent(self, sent: Sent) -> None:
-        self.sent = sent
-        while self.own and self.own[0][0] <= sent.bytes:
-            self.own.popleft()
-
-    @property
-    def spans(self) -> int:
-        """How many spans of this process are not sent."""
-        return sum(spans for _, spans in self.own)
 
 
 class Sender(SpanProcessor):
@@ -109,7 +75,7 @@ class Sender(SpanProcessor):
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._owed: dict[Path, _Owed] = {}
+        self._owed: dict[Path, Owed] = {}
         self._unstored: deque[ReadableSpan] = deque()
         self._unstored_under_way = 0
         self._held = 0
@@ -134,9 +100,9 @@ class Sender(SpanProcessor):
         with self._lock:
             owed = self._owed.get(run_file)
             if owed is None:
-                owed = self._owed[run_file] = _Owed(batch.end)
+                owed = self._owed[run_file] = Owed(batch.end)
             owed.wrote(batch.end, len(batch.spans))
-            if self._held + len(batch.spans) <= _HELD_AT_MOST:
+            if self._held + len(batch.spans) <= _HELD_AT_MOST and not owed.rests_until:
                 owed.held.append(batch)
                 self._held += len(batch.spans)
         self._go()
@@ -238,7 +204,8 @@ class Sender(SpanProcessor):
         while not (self._is_stopping and self._is_idle.is_set()):
             tries_again = self._is_behind or self._is_down
             self._wake.wait(random.uniform(pause_s / 2, pause_s) if tries_again else None)
-            if self._is_stopping and (self._is_down or time.monotonic() > self._gives_up_at):
+            is_hopeless = self._is_down or (self._owed and not (self._due() or self._unstored))
+            if self._is_stopping and (is_hopeless or time.monotonic() > self._gives_up_at):
                 break  # all is in the files, and nobody wants to wait for a dead endpoint at exit
             if not self._is_stopping:
                 self._wake.clear()
@@ -258,14 +225,19 @@ class Sender(SpanProcessor):
             for _, size, path in run_files(self._folder):
                 if owed_to(path).get(self.endpoint):
                     with self._lock:
-                        self._owed.setdefault(path, _Owed(size))
+                        self._owed.setdefault(path, Owed(size))
+
+    def _due(self) -> list[Path]:
+        """Return the run files that do not rest, of those that are to be sent."""
+        now = time.monotonic()
+        with self._lock:
+            return [path for path, owed in self._owed.items() if owed.rests_until <= now]
 
     def _send_all(self, exporter: SpanExporter) -> None:
-        with self._lock:
-            owed = list(self._owed)
+        due = self._due()
         try:
             self._send_unstored(exporter)
-            for run_file in owed:
+            for run_file in due:
                 self._send(exporter, run_file)
             self._is_down = False
         except UnreachableError:
@@ -291,10 +263,15 @@ class Sender(SpanProcessor):
             except UnreachableError as error:
                 if error.refused:
                     self._say_refused(error.refused, "those that are in no run file")
+                left = spans[error.done :]
                 with self._lock:
-                    self._unstored.extendleft(reversed(spans[error.done :]))
+                    if isinstance(error, UnansweredError):  # what is behind it goes first
+                        self._unstored.append(left.pop(0))
+                    self._unstored.extendleft(reversed(left))
                     self._unstored_under_way = 0
                     self._bound_unstored(_HELD_AT_MOST)
+                if isinstance(error, UnansweredError):
+                    return
                 raise
             self._unstored_under_way = 0
 
@@ -326,6 +303,17 @@ class Sender(SpanProcessor):
                     held=lambda start: self._held_at(owed, start),
                     progress=progress,
                 )
+        except UnansweredError:
+            with self._lock:
+                self._let_go(owed)
+                owed.rests_until = time.monotonic() + _LATEST_S
+            log_once_a_minute(
+                "spans unanswered",
+                "%s does not answer to a span of %s: it is kept, and tried again",
+                self.endpoint,
+                run_file.name,
+            )
+            return
         except BlockingIOError:
             return  # `ship` is at it, or another program
         except OSError as error:
@@ -341,7 +329,7 @@ class Sender(SpanProcessor):
         )
 
     def _send_without_file(
-        self, exporter: SpanExporter, run_file: Path, owed: _Owed, error: OSError
+        self, exporter: SpanExporter, run_file: Path, owed: Owed, error: OSError
     ) -> None:
         with self._lock:
             spans = [span for batch in owed.held for span in batch.spans]
@@ -358,7 +346,7 @@ class Sender(SpanProcessor):
             )
         self._send_unstored(exporter)
 
-    def _held_at(self, owed: _Owed, start: int) -> Batch | None:
+    def _held_at(self, owed: Owed, start: int) -> Batch | None:
         with self._lock:
             while owed.held and owed.held[0].start < start:
                 self._held -= len(owed.held.popleft().spans)
@@ -378,4 +366,8 @@ class Sender(SpanProcessor):
     def _forget(self, run_file: Path) -> None:
         owed = self._owed.pop(run_file, None)
         if owed is not None:
-            self._held -= sum(len(batch.spans) for batch in owed.held)
+            self._let_go(owed)
+
+    def _let_go(self, owed: Owed) -> None:
+        self._held -= sum(len(batch.spans) for batch in owed.held)
+        owed.held.clear()

@@ -36,6 +36,10 @@ class NotServedError(UnreachableError):
     """The endpoint says that it never takes such a signal."""
 
 
+class UnansweredError(UnreachableError):
+    """The endpoint takes what is empty, but does not answer to what comes after `done`."""
+
+
 def send_stored(
     ledger: Ledger,
     run_file: Path,
@@ -70,6 +74,7 @@ def send_stored(
 
     Raises:
         UnreachableError: the endpoint takes nothing; what it took before is noted.
+        UnansweredError: it does not answer to one of the spans, but may take other files.
         OSError: the file cannot be read.
     """
     sent = max(ledger.sent_to(endpoint) or NOTHING, known)
@@ -108,8 +113,8 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
         How many spans the endpoint refuses even one by one, or says that it has refused.
 
     Raises:
-        UnreachableError: it does not even take an empty batch, or asks for this one later, or does
-            not answer to a single span.
+        UnreachableError: it does not even take an empty batch, or asks for this one later.
+        UnansweredError: it takes an empty batch, but does not answer to a single span.
     """
     if not spans:
         return 0
@@ -120,15 +125,17 @@ def export(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> int:
     if len(spans) == 1:
         if _is_taken(exporter, spans):
             return 0
-        if answers.wants_it_later() or answers.said_nothing():
+        if answers.wants_it_later():
             raise UnreachableError
+        if answers.said_nothing():
+            raise UnansweredError
         return 1
     middle = len(spans) // 2
     refused = export(exporter, spans[:middle])
     try:
         return refused + export(exporter, spans[middle:])
     except UnreachableError as error:
-        raise UnreachableError(middle + error.done, refused + error.refused) from None
+        raise type(error)(middle + error.done, refused + error.refused) from None
 
 
 _UNTRACED: Final = context_api._SUPPRESS_INSTRUMENTATION_KEY

@@ -12,7 +12,13 @@ from .closing import close_dead
 from .ledger import Ledger, Sent, is_of_metrics, metrics_of, open_ledger, owed_to
 from .metric_exporter import export_metrics, send_stored_metrics
 from .otlp import Signal, metric_exporter, span_exporter, split_services_from
-from .sending import NOTHING, NotServedError, UnreachableError, send_stored
+from .sending import (
+    NOTHING,
+    NotServedError,
+    UnansweredError,
+    UnreachableError,
+    send_stored,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,10 @@ class Shipped:
     spans: int
     before: int
     refused: int
+
+
+class NotThisRunError(OrchestratorError):
+    """One run cannot be sent; others may be."""
 
 
 class Shipper:
@@ -79,7 +89,8 @@ class Shipper:
             again: send every span, whatever was acknowledged.
 
         Raises:
-            OrchestratorError: the endpoint takes nothing, or the file cannot be sent from.
+            OrchestratorError: the endpoint takes nothing.
+            NotThisRunError: it does not answer to this, or the file cannot be sent from.
         """
         count, what = 0, "spans"
         close_dead(run_file.parent)
@@ -100,6 +111,11 @@ class Shipper:
                 )
                 what = "metrics"
                 self._ship_metrics(ledger, run_file)
+        except UnansweredError:
+            raise NotThisRunError(
+                f"{self.endpoint} does not answer to all {what} of {run_file.stem}; {count} spans"
+                " were sent. Give it more time: OTEL_EXPORTER_OTLP_TIMEOUT=60"
+            ) from None
         except UnreachableError:
             raise OrchestratorError(
                 f"{self.endpoint} does not take the {what} of {run_file.stem}; {count} spans were"
@@ -107,11 +123,11 @@ class Shipper:
                 " protocol (grpc is usually port 4317, http/protobuf 4318)?"
             ) from None
         except BlockingIOError:
-            raise OrchestratorError(
+            raise NotThisRunError(
                 f"{run_file.name} is being sent by another program right now; try again later"
             ) from None
         except OSError as error:
-            raise OrchestratorError(
+            raise NotThisRunError(
                 f"{run_file} cannot be sent: {error.strerror}. Its folder has to be writable, for"
                 " what is acknowledged is noted there"
             ) from error
