@@ -265,3 +265,16 @@ def check_kept(folder: Path, receiver: Receiver) -> None:
         code, said = ship(folder, to=receiver)
         assert code == 0 and "4 spans sent" in said
         assert receiver.counted() == stored(folder)
+
+
+def test_that_some_is_refused_is_not_told_as_a_dead_endpoint(tmp_path: Path) -> None:
+    """By every half of the batch, and by every empty batch in between, it would be said anew."""
+    with receiving(Receiver(answer=lambda spans: 400 if spans else 200)) as receiver:
+        errors = ran(THREE_NODES, tmp_path, receiver)
+    assert len(errors.splitlines()) == 1 and "refuses 4 spans of" in errors
+
+
+def test_without_run_files_every_refusal_is_told(tmp_path: Path) -> None:
+    with receiving(Receiver(answer=lambda _spans: 401)) as receiver:
+        errors = ran(THREE_NODES.replace("()", "(run_files=False)", 1), tmp_path, receiver)
+    assert errors.count("does not take telemetry") == 1

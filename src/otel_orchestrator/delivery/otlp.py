@@ -135,11 +135,16 @@ def split_services_from(argument: SplitServices | None) -> SplitServices | None:
 
 
 def span_exporter(
-    signal: Signal, split_services: SplitServices | None = None, *, is_told: bool = True
+    signal: Signal,
+    split_services: SplitServices | None = None,
+    *,
+    is_told: bool = True,
+    is_probed: bool = True,
 ) -> SpanExporter:
     """Return what sends spans, sorted into services if that is asked for.
 
     A program is told of an endpoint that takes nothing; a command tells it in words of its own.
+    Where it is probed, by an empty batch after a failure, only that tells that it is down.
     """
     inner: SpanExporter
     if signal.protocol == "grpc":
@@ -156,18 +161,22 @@ def span_exporter(
 
         inner = HttpSpanExporter()
         answers.hear_http(inner, ExportTraceServiceResponse)
-    inner = _WatchedSpanExporter(inner, _watch(signal.shown) if is_told else None)
+    watch = _watch(signal.shown) if is_told else None
+    inner = _WatchedSpanExporter(inner, watch, is_probed)
     if split_services is not None:
         inner = _SplittingSpanExporter(inner, split_services)
     return inner
 
 
-def metric_exporter(signal: Signal, *, is_told: bool = True) -> MetricExporter:
+def metric_exporter(
+    signal: Signal, *, is_told: bool = True, is_probed: bool = True
+) -> MetricExporter:
     """Return what sends metrics.
 
     Counters and histograms go as deltas unless `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`
     says otherwise: of a run that sends its sums once, at its end, nobody could tell a rate. The
     shipped Collector adds the deltas up over all runs. Up-down counters and gauges stay the same.
+    `is_probed` is as for spans.
     """
     temporality = None if os.environ.get(_TEMPORALITY_VARIABLE, "").strip() else _DELTA
     inner: Any
@@ -185,7 +194,8 @@ def metric_exporter(signal: Signal, *, is_told: bool = True) -> MetricExporter:
 
         inner = HttpMetricExporter(preferred_temporality=temporality)
         answers.hear_http(inner, ExportMetricsServiceResponse)
-    return _WatchedMetricExporter(inner, _watch(signal.shown) if is_told else None)
+    watch = _watch(signal.shown) if is_told else None
+    return _WatchedMetricExporter(inner, watch, is_probed)
 
 
 def metric_reader(exporter: MetricExporter) -> PeriodicExportingMetricReader:
@@ -301,10 +311,15 @@ def _silence(exporter: object) -> None:
             noisy.addFilter(_QuietFilter())
 
 
+def _is_verdict(is_taken: bool, is_empty: bool, is_probed: bool) -> bool:
+    """Whether an answer tells that an endpoint is up, or down: not one that refuses a batch."""
+    return is_taken or is_empty or not is_probed or answers.wants_it_later()
+
+
 class _WatchedSpanExporter(ForwardingSpanExporter):
-    def __init__(self, inner: SpanExporter, watch: _Watch | None) -> None:
+    def __init__(self, inner: SpanExporter, watch: _Watch | None, is_probed: bool) -> None:
         super().__init__(inner)
-        self._watch = watch
+        self._watch, self._is_probed = watch, is_probed
         _silence(inner)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -315,8 +330,9 @@ class _WatchedSpanExporter(ForwardingSpanExporter):
             result = SpanExportResult.FAILURE
         finally:
             _quiet.sending = False
-        if self._watch is not None:
-            self._watch.note("traces", result is SpanExportResult.SUCCESS)
+        is_taken = result is SpanExportResult.SUCCESS
+        if self._watch is not None and _is_verdict(is_taken, not spans, self._is_probed):
+            self._watch.note("traces", is_taken)
         return result
 
 
@@ -365,9 +381,9 @@ class _SplittingSpanExporter(ForwardingSpanExporter):
 
 
 class _WatchedMetricExporter(ForwardingMetricExporter):
-    def __init__(self, inner: Any, watch: _Watch | None) -> None:
+    def __init__(self, inner: Any, watch: _Watch | None, is_probed: bool) -> None:
         super().__init__(inner)
-        self._watch = watch
+        self._watch, self._is_probed = watch, is_probed
         _silence(inner)
 
     def export(
@@ -380,6 +396,8 @@ class _WatchedMetricExporter(ForwardingMetricExporter):
             result = MetricExportResult.FAILURE
         finally:
             _quiet.sending = False
-        if self._watch is not None and answers.is_served():
-            self._watch.note("metrics", result is MetricExportResult.SUCCESS)
+        is_taken = result is MetricExportResult.SUCCESS
+        is_verdict = _is_verdict(is_taken, not metrics_data.resource_metrics, self._is_probed)
+        if self._watch is not None and answers.is_served() and is_verdict:
+            self._watch.note("metrics", is_taken)
         return result

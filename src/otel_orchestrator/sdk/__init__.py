@@ -188,7 +188,7 @@ def configure(
             )
             made.closes["file"] = made.file.shutdown
         elif exporter:
-            made.sends = _sending_by_itself(made, exporter())
+            made.sends = _sending_by_itself(made, exporter(is_probed=False))
         made.meter_provider = _meter_provider(made, measures, resource)
         _start_ending(made)
     except BaseException:
@@ -235,9 +235,11 @@ def _tracer_provider(resource: Resource) -> TracerProvider:
         return TracerProvider(resource=resource, span_limits=limits, shutdown_on_exit=False)
 
 
-def _span_exporter(made: _Configured, signal: Signal, split: SplitServices | None) -> SpanExporter:
+def _span_exporter(
+    made: _Configured, signal: Signal, split: SplitServices | None, *, is_probed: bool = True
+) -> SpanExporter:
     with explained(variables.OTLP):
-        exporter = span_exporter(signal, split)
+        exporter = span_exporter(signal, split, is_probed=is_probed)
     made.closes["traces"] = exporter.shutdown
     return exporter
 
@@ -258,7 +260,7 @@ def _meter_provider(
         # Read for the sake of an error only: a reader starts a thread, so it has to come last.
         MeterProvider(resource=resource, shutdown_on_exit=False)
     with explained(variables.OTLP):
-        exporter = metric_exporter(signal)
+        exporter = metric_exporter(signal, is_probed=made.file is not None)
     made.closes["metrics"] = exporter.shutdown
     if made.file is not None:
         exporter = made.metrics = StoringMetricExporter(
