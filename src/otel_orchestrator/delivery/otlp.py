@@ -32,11 +32,11 @@ from ..metrics import SCOPE
 from ..semconv import Attr
 from ..urls import is_http_url
 from . import answers, forked
+from .environment import PREFIX, first_of, grpc_compression, tidied
 from .forwarding import ForwardingMetricExporter, ForwardingSpanExporter
 
-_PREFIX: Final = "OTEL_EXPORTER_OTLP"
 _METRIC_INTERVAL_MS: Final = 10_000
-_TEMPORALITY_VARIABLE: Final = f"{_PREFIX}_METRICS_TEMPORALITY_PREFERENCE"
+_TEMPORALITY_VARIABLE: Final = f"{PREFIX}_METRICS_TEMPORALITY_PREFERENCE"
 _DELTA: Final[dict[type, AggregationTemporality]] = {
     Counter: AggregationTemporality.DELTA,
     ObservableCounter: AggregationTemporality.DELTA,
@@ -81,7 +81,7 @@ class Signal:
         by = os.environ.get(f"OTEL_{name.upper()}_EXPORTER", "").strip()
         if by == "none":
             return None
-        variable, endpoint = _first(f"{_PREFIX}_{name.upper()}_ENDPOINT", f"{_PREFIX}_ENDPOINT")
+        variable, endpoint = first_of(f"{PREFIX}_{name.upper()}_ENDPOINT", f"{PREFIX}_ENDPOINT")
         if not endpoint:
             return None
         if not is_http_url(endpoint):
@@ -89,7 +89,7 @@ class Signal:
                 f"{variable}={redaction.text(endpoint.rpartition('@')[2])} is no URL. Type:"
                 f" {variable}=http://localhost:4317"
             )
-        variable, protocol = _first(f"{_PREFIX}_{name.upper()}_PROTOCOL", f"{_PREFIX}_PROTOCOL")
+        variable, protocol = first_of(f"{PREFIX}_{name.upper()}_PROTOCOL", f"{PREFIX}_PROTOCOL")
         if protocol and protocol not in ("grpc", "http/protobuf"):
             raise OrchestratorError(
                 f"{variable}={protocol} is not supported. Type grpc or http/protobuf"
@@ -103,13 +103,6 @@ class Signal:
                 name,
             )
         return cls(name, endpoint, protocol or "grpc")
-
-
-def _first(*variables: str) -> tuple[str, str]:
-    for variable in variables:
-        if value := os.environ.get(variable, "").strip():
-            return variable, value
-    return variables[-1], ""
 
 
 def split_services_from(argument: SplitServices | None) -> SplitServices | None:
@@ -134,6 +127,7 @@ def split_services_from(argument: SplitServices | None) -> SplitServices | None:
     )
 
 
+@tidied()
 def span_exporter(
     signal: Signal,
     split_services: SplitServices | None = None,
@@ -150,7 +144,7 @@ def span_exporter(
     if signal.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        inner = answers.hearing_grpc(OTLPSpanExporter)()
+        inner = answers.hearing_grpc(OTLPSpanExporter)(**grpc_compression(signal.name))
     else:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
             OTLPSpanExporter as HttpSpanExporter,
@@ -168,6 +162,7 @@ def span_exporter(
     return inner
 
 
+@tidied()
 def metric_exporter(
     signal: Signal, *, is_told: bool = True, is_probed: bool = True
 ) -> MetricExporter:
@@ -183,7 +178,9 @@ def metric_exporter(
     if signal.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 
-        inner = answers.hearing_grpc(OTLPMetricExporter)(preferred_temporality=temporality)
+        inner = answers.hearing_grpc(OTLPMetricExporter)(
+            preferred_temporality=temporality, **grpc_compression(signal.name)
+        )
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import (
             OTLPMetricExporter as HttpMetricExporter,
