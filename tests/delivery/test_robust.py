@@ -152,6 +152,14 @@ def test_of_many_runs_that_find_no_room_one_line_says_so(tmp_path: Path) -> None
     assert "spans are missing in the run files" in said
 
 
+def test_a_file_that_ends_in_half_a_line_says_that_it_is_full(tmp_path: Path) -> None:
+    """Else what is open in it would be ended as that of a killed program."""
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(LINE + b'{"resourceSpans":[{')
+    assert files_of(tmp_path, max_file_bytes=50).append("run", [Line(LINE)]) == appending.FULL
+    assert json.loads(path.read_bytes().splitlines()[-1])["runFile"]["full"]
+
+
 def test_spans_that_never_end_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runfile, "_OPEN_AT_MOST", 5)
     processor = RunFileProcessor(tmp_path, Resource({}))

@@ -29,6 +29,7 @@ from .whole import append_whole
 
 FULL: Final = "is full"
 DISK_FULL: Final = "the disk is full"
+_IS_FULL: Final = b'{"resourceSpans":[],"runFile":{"version":%d,"full":true}}\n' % VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +101,13 @@ class RunFiles:
             if not encoded[0].startswith(b'{"runFile":'):
                 encoded[0] = header + encoded[0][1:]
             self._newest = path
+        # A process was killed while it wrote here.
+        mend = b"\n" if size and _last_byte(descriptor) != b"\n" else b""
         if size + sum(map(len, encoded)) > self._max_file_bytes:
             self._full.add(path.stem)
-            os.write(
-                descriptor, b'{"resourceSpans":[],"runFile":{"version":%d,"full":true}}\n' % VERSION
-            )
+            append_whole(descriptor, mend + _IS_FULL)
             return FULL
-        if size and _last_byte(descriptor) != b"\n":
-            encoded[0] = b"\n" + encoded[0]  # a process was killed while it wrote here
+        encoded[0] = mend + encoded[0]
         data = b"".join(encoded)
         if self._sender is not None:
             self._sender.will_be_written(path)
