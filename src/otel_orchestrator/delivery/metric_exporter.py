@@ -117,7 +117,8 @@ class StoringMetricExporter(ForwardingMetricExporter):
 
     def _note_debt(self, run_file: Path, size: int) -> None:
         # Whoever sends the file's spans may hold its ledger now: then it is noted the next time.
-        first = self._kept_from.setdefault(run_file, size)
+        # And a file that was removed begins anew.
+        first = self._kept_from[run_file] = min(size, self._kept_from.get(run_file, size))
         with suppress(OSError), open_ledger(run_file) as ledger:
             if ledger.sent_to(self._name) is None:
                 ledger.note(self._name, Sent(first))

@@ -25,6 +25,7 @@ from ..run_folder import run_files
 from . import clean
 from .closing import close_dead
 from .ledger import Sent, open_ledger, owed_to
+from .ledger import path_of as ledger_of
 from .owed import Owed
 from .pending import pending
 from .sending import NOTHING, UnansweredError, UnreachableError, export, send_stored
@@ -92,13 +93,16 @@ class Sender(SpanProcessor):
     def will_be_written(self, run_file: Path) -> None:
         """Note that a run file is to be sent, before there is anything in it that a kill leaves."""
         with self._lock:
-            if run_file not in self._owed:
+            if run_file not in self._owed or not ledger_of(run_file).exists():
                 self._note_debt(run_file)
 
     def written(self, run_file: Path, batch: Batch) -> None:
         """Take note of what was written to a run file."""
         with self._lock:
             owed = self._owed.get(run_file)
+            if owed is not None and batch.start < owed.end:  # the one before was removed
+                self._lose(run_file, owed)
+                owed = None
             if owed is None:
                 owed = self._owed[run_file] = Owed(batch.end)
             owed.wrote(batch.end, len(batch.spans))
@@ -191,7 +195,7 @@ class Sender(SpanProcessor):
 
     @property
     def dropped(self) -> int:
-        """How many spans will never be sent: neither a run file nor the endpoint took them."""
+        """How many spans will never be sent: no run file has them, and nobody took them."""
         return self._dropped
 
     # --- the thread ---
@@ -332,19 +336,26 @@ class Sender(SpanProcessor):
         self, exporter: SpanExporter, run_file: Path, owed: Owed, error: OSError
     ) -> None:
         with self._lock:
-            spans = [span for batch in owed.held for span in batch.spans]
-            self._unstored.extend(spans)
-            self._bound_unstored(_HELD_AT_MOST)
-            self._forget(run_file)
-        if owed.spans > len(spans):
+            lost = self._lose(run_file, owed)
+        if lost:
             log_once_a_minute(
                 "a run file that is gone",
                 "%s cannot be read any more (%s): %d spans in it are not sent",
                 run_file.name,
                 error.strerror,
-                owed.spans - len(spans),
+                lost,
             )
         self._send_unstored(exporter)
+
+    def _lose(self, run_file: Path, owed: Owed) -> int:
+        """Forget a file that is gone, but not what is still in memory; return how many are lost."""
+        spans = [span for batch in owed.held for span in batch.spans]
+        lost = max(0, owed.spans - len(spans))
+        self._dropped += lost
+        self._unstored.extend(spans)
+        self._bound_unstored(_HELD_AT_MOST)
+        self._forget(run_file)
+        return lost
 
     def _held_at(self, owed: Owed, start: int) -> Batch | None:
         with self._lock:
