@@ -46,7 +46,7 @@ def numbers_in(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
     return [place] if isinstance(value, int | float) else []
 
 
-@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "5", "9" * 30, True, None, 1e300])
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "5", "9" * 30, True, None, 1e300, -1])
 def test_a_baseline_with_numbers_that_are_none_is_damaged(tmp_path: Path, number: Any) -> None:
     [digest], _ = in_turns([{}], [{}])
     run = json.loads(encode([digest]))["runs"][0]

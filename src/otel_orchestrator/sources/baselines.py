@@ -76,7 +76,7 @@ def _checked(value: Any) -> Any:
         return [_checked(item) for item in value]
     if isinstance(value, dict):
         return {printable(key): _checked(item) for key, item in value.items()}
-    if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
+    if isinstance(value, int | float) and not 0 <= value <= LARGEST:
         raise ValueError("a number that is out of range")
     return value
 
