@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 
+from otel_orchestrator import run_file_header
 from otel_orchestrator.analysis.comparing.comparison import compare
 from otel_orchestrator.analysis.comparing.digest import digest_of
 from otel_orchestrator.analysis.comparing.rules import DECLARED
 from otel_orchestrator.reports.compare import json as json_report
-from otel_orchestrator.sources import baselines, documents, runfiles
+from otel_orchestrator.sources import baselines, runfiles
 from otel_orchestrator.sources.groups import digests_of, find_group
 
 RELEASED = Path(__file__).parent / "released"
 
 
-@pytest.mark.parametrize("version", range(1, documents.VERSION + 1))
+@pytest.mark.parametrize("version", range(1, run_file_header.VERSION + 1))
 def test_run_files(version: int) -> None:
     file = runfiles.find_run(str(RELEASED / f"run-{version}.jsonl"), RELEASED)
     digest = digest_of(runfiles.read_run(file))

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from .. import run_file_header
 from ..errors import RunFileError
+from ..run_file_header import VERSION
 from .lines import BUFFERED, LONGEST, lines_of, told_in
 from .otlp import Told
 from .printable import printable
 
-VERSION: Final = run_file_header.VERSION
-"""The newest of run files that can be read whole."""
 _BYTES_TO_PROGRESS: Final = 2**20
 
 
