@@ -113,6 +113,19 @@ def test_what_makes_no_sense_is_told_in_one_line(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["runs", "report"])
+def test_metrics_that_are_still_to_be_sent_are_no_run(tmp_path: Path, command: str) -> None:
+    point = '{"gauge":{"dataPoints":[{"timeUnixNano":"1795500000000000000","asInt":"1"}]}}'
+    scopes = f'[{{"metrics":[{point}]}}]'
+    (tmp_path / "process-1.jsonl").write_text(
+        f'{{"runFile":{{"version":1}},"resourceMetrics":[{{"scopeMetrics":{scopes}}}]}}\n'
+    )
+    done = cli(tmp_path, command)
+    assert (done.returncode, done.stdout) == (2, "")
+    there_are_none = {"runs": "there are no runs in", "report": "holds no spans"}
+    assert there_are_none[command] in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
 @pytest.mark.parametrize(
     ("width", "columns"),

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ..analysis.study import study
-from ..errors import OrchestratorError
+from ..errors import NoRunsError, OrchestratorError
 from ..model import Run
 from ..reports import html as html_report
 from ..reports import json as json_report
@@ -155,7 +155,10 @@ def _read(source: Source) -> Run:
     if isinstance(source, Wanted):
         return read_one(source)
     with progress_of(source.path) as progress:
-        return read_one(source, progress)
+        run = read_one(source, progress)
+    if not run.spans:
+        raise NoRunsError(f"{source.path} holds no spans: there is nothing to report")
+    return run
 
 
 def _without_folder(word: str) -> str:

@@ -27,8 +27,10 @@ from .terminal import is_coloured
 @click.option("--last", type=click.IntRange(min=1), default=20, help="How many, newest first.")
 def command(shape: str, folder: Path | None, last: int) -> None:
     """List the runs in this folder, newest first."""
-    files = list_runs(folder or folder_from_environment())
-    rows = list(islice(chain.from_iterable(map(_rows, files)), last))
+    where = folder or folder_from_environment()
+    rows = list(islice(chain.from_iterable(map(_rows, list_runs(where))), last))
+    if not rows:
+        raise NoRunsError(f"there are no runs in {where}, only metrics that are still to be sent")
     if shape == "json":
         print(json.dumps({"format": 1, "runs": rows}, indent=2, sort_keys=True))
     else:
@@ -42,8 +44,9 @@ def _rows(file: RunFile) -> list[dict[str, Any]]:
         return []
     except RunFileError as error:
         return [{"id": file.id, "problem": str(error)}]
-    if not (file.is_of_a_run or any(run.spans for run in runs)):
-        return []  # only metrics that are still to be sent
+    if not any(run.spans for run in runs):
+        # Only metrics that are still to be sent; or the queue of a run that no sampler took.
+        return [{"id": file.id, "problem": "it holds no spans"}] if file.is_of_a_run else []
     if len(runs) == 1:
         return [{"id": file.id, **_facts(summarize(runs[0]))}]
     return [{"id": f"{file.path}#{run.id}", **_facts(summarize(run))} for run in reversed(runs)]
