@@ -110,7 +110,7 @@ class RunFiles:
         encoded[0] = mend + encoded[0]
         data = b"".join(encoded)
         if self._sender is not None:
-            self._sender.will_be_written(path)
+            self._sender.will_be_written(path, is_new=size == 0)
         if not append_whole(descriptor, data):
             return DISK_FULL
         if self._fsync:

@@ -25,7 +25,6 @@ from ..run_folder import run_files
 from . import clean
 from .closing import close_dead
 from .ledger import Sent, open_ledger, owed_to
-from .ledger import path_of as ledger_of
 from .owed import Owed
 from .pending import pending
 from .sending import NOTHING, UnansweredError, UnreachableError, export, send_stored
@@ -90,11 +89,11 @@ class Sender(SpanProcessor):
 
     # --- called by the run file's writer ---
 
-    def will_be_written(self, run_file: Path) -> None:
+    def will_be_written(self, run_file: Path, *, is_new: bool) -> None:
         """Note that a run file is to be sent, before there is anything in it that a kill leaves."""
         with self._lock:
-            if run_file not in self._owed or not ledger_of(run_file).exists():
-                self._note_debt(run_file)
+            if is_new or run_file not in self._owed:
+                self._note_debt(run_file, is_new)
 
     def written(self, run_file: Path, batch: Batch) -> None:
         """Take note of what was written to a run file."""
@@ -111,12 +110,13 @@ class Sender(SpanProcessor):
                 self._held += len(batch.spans)
         self._go()
 
-    def _note_debt(self, run_file: Path) -> None:
+    def _note_debt(self, run_file: Path, is_new: bool) -> None:
         # So that, whatever happens, it is known that this file is to be sent there.
         with guarded("noting that a run file is to be sent"):
             try:
                 with open_ledger(run_file, patience_s=0) as ledger:
-                    if ledger.sent_to(self.endpoint) is None:
+                    # What a new one knows is of a file that somebody has removed.
+                    if is_new or ledger.sent_to(self.endpoint) is None:
                         ledger.note(self.endpoint, NOTHING)
             except OSError:
                 return  # somebody is sending it, or it cannot be written: then `ship` has to
