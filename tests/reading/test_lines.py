@@ -157,3 +157,14 @@ def test_a_recorded_run_is_decoded_alike_and_no_line_of_it_is_left_over(
         told = lines.told_in(json.dumps(document).encode())
         assert repr(told) == repr(told_by(document))
     assert not left
+
+
+@pytest.mark.parametrize(("kind", "number"), [("SPAN_KIND_CONSUMER", 5), ("CONSUMER", 0), (5, 5)])
+def test_kinds_of_spans_by_their_names(kind: str | int, number: int) -> None:
+    """Others write them so, and which span took a message is told by nothing else."""
+    span = {"traceId": "ab", "spanId": "1", "startTimeUnixNano": 5, "kind": kind}
+    told = lines.told_in(
+        json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+    )
+    assert told is not None
+    assert [found.kind for _, spans in told.blocks for found in spans] == [number]

@@ -1,7 +1,7 @@
 """Decode OTLP/JSON into the model: tolerant here, at the edge, so that the rest can be strict.
 
 https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: ids are hexadecimal, 64-bit
-integers are strings, unknown fields are ignored.
+integers are strings, unknown fields are ignored. Some write enumerations by their names.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SIGNALS: Final = frozenset({"resourceSpans", "resourceMetrics", "resourceLogs", 
 LARGEST: Final = 2**63 - 1
 """Of OTLP's integers. As nanoseconds since 1970 it is in the year 2262."""
 IS_ERROR: Final = (2, "STATUS_CODE_ERROR")
+_KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+_NUMBERS: Final = {f"SPAN_KIND_{name}": number for number, name in enumerate(_KINDS)}
 _DEEPEST: Final = 16
 # Jaeger's Badger keeps no lists, but their JSON as a string.
 _LISTS: Final = (Attr.TASK_DEPENDS_ON, Attr.FINISH_REASONS)
@@ -156,14 +158,14 @@ def _span(raw: dict[str, Any]) -> Span | None:
     if start_ns <= 0:
         return None
     end_ns = _integer(get("endTimeUnixNano")) or None
-    status = get("status")
+    status, kind = get("status"), get("kind")
     code = status.get("code") if isinstance(status, dict) else 0
     return Span(
         intern(trace_id.lower()),
         span_id.lower(),
         parent_of(get("parentSpanId")),
         _shared(get("name", "")),
-        _integer(get("kind")),
+        _NUMBERS[kind] if isinstance(kind, str) and kind in _NUMBERS else _integer(kind),
         start_ns,
         None if end_ns is None else max(start_ns, end_ns),
         code in IS_ERROR,
