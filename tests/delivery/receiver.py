@@ -38,6 +38,7 @@ class Receiver:
         metrics_status: the answer to metrics; 200 takes them.
         metrics_answer: the same for a request with these bytes, where `metrics_status` is 200.
         content_type: of the answers.
+        content: of an answer that says nothing of what is rejected.
         answered: called with the spans of a request once it was answered.
         taken: spans in the order in which they were taken.
         requests: how many spans each request had, whatever the answer.
@@ -52,6 +53,7 @@ class Receiver:
     metrics_status: int = 200
     metrics_answer: Callable[[bytes], int] = lambda body: 200
     content_type: str = "application/x-protobuf"
+    content: bytes = b""
     answered: Callable[[list[Span]], None] = lambda spans: None
     taken: list[Span] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
@@ -140,7 +142,7 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
             self.close_connection = status <= 0
             partial = ExportTracePartialSuccess(rejected_spans=rejected)
             answer = ExportTraceServiceResponse(partial_success=partial).SerializeToString()
-            content = answer if rejected and status == 200 else b""
+            content = answer if rejected and status == 200 else receiver.content
             try:
                 if status == GARBAGE:
                     self.wfile.write(b"\x00\xff no HTTP at all\r\n\r\n")

@@ -238,6 +238,9 @@ THREE_NODES = """
     """
 
 
+HTML = "text/html; charset=utf-8"
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_what_is_sent_elsewhere_is_not_taken(tmp_path: Path, status: int) -> None:
     """A proxy answers so to `http://` where it wants `https://`."""
@@ -247,8 +250,15 @@ def test_what_is_sent_elsewhere_is_not_taken(tmp_path: Path, status: int) -> Non
 @pytest.mark.parametrize("status", [200, 202])
 def test_a_page_is_no_acknowledgement(tmp_path: Path, status: int) -> None:
     """Jaeger's own pages answer so to whatever is sent to them."""
-    html = "text/html; charset=utf-8"
-    check_kept(tmp_path, Receiver(answer=lambda _spans: status, content_type=html))
+    page = b"\n<!doctype html><html></html>"
+    receiver = Receiver(answer=lambda _spans: status, content_type=HTML, content=page)
+    check_kept(tmp_path, receiver)
+
+
+def test_a_type_alone_makes_no_page(tmp_path: Path) -> None:
+    with receiving(Receiver(content_type=HTML, content=b"OK")) as receiver:
+        assert ran(THREE_NODES, tmp_path, receiver) == ""
+    assert len(receiver.taken) == 4
 
 
 def test_that_a_connection_breaks_is_no_refusal(tmp_path: Path) -> None:
@@ -261,7 +271,7 @@ def check_kept(folder: Path, receiver: Receiver) -> None:
         errors = ran(THREE_NODES, folder, receiver)
         assert "4 spans are not sent yet" in errors and "for good" not in errors
         receiver.answer = lambda _spans: 200
-        receiver.content_type, receiver.taken = "application/x-protobuf", []
+        receiver.content, receiver.taken = b"", []
         code, said = ship(folder, to=receiver)
         assert code == 0 and "4 spans sent" in said
         assert receiver.counted() == stored(folder)

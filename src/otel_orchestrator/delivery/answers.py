@@ -162,9 +162,15 @@ class _HearingTransport:
 
 
 def _leads_elsewhere(result: Any) -> bool:
-    """Whether it is a redirection, which is not followed, or a page, such as of a log-in."""
-    is_page = str(result.headers().get("content-type", "")).lower().startswith("text/html")
-    return 300 <= result.status_code < 400 or (200 <= result.status_code < 300 and is_page)
+    """Whether it is a redirection, which is not followed, or a page, such as of a log-in.
+
+    A type alone makes no page: that of HTML is what Flask and Express give to what has none.
+    """
+    status: int = result.status_code
+    if not 200 <= status < 300:
+        return 300 <= status < 400
+    kind = str(result.headers().get("content-type", "")).lower()
+    return kind.startswith("text/html") and bool(result.content().lstrip().startswith(b"<"))
 
 
 def _hear(answer: Any) -> None:
