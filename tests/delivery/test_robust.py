@@ -58,6 +58,31 @@ def test_a_child_that_is_forked_while_a_file_is_sent_does_not_hold_it(tmp_path: 
         os.waitpid(child, 0)
 
 
+def test_a_child_that_outlives_a_killed_sender_does_not_hold_the_file(tmp_path: Path) -> None:
+    run_file = tmp_path / "r.jsonl"
+    run_file.write_bytes(LINE)
+    code = f"""
+        import os, signal, sys, time
+        from pathlib import Path
+        from otel_orchestrator.delivery.ledger import open_ledger
+        with open_ledger(Path({str(run_file)!r})):
+            child = os.fork()
+            if child == 0:
+                sys.stdin.readline()  # until the test is done
+                os._exit(0)
+            print(child, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    program = started(code, tmp_path, None)
+    assert program.stdin is not None and program.stdout is not None
+    child = int(program.stdout.readline())
+    program.wait(10)
+    os.kill(child, 0)  # it lives
+    with open_ledger(run_file, patience_s=1) as ledger:
+        ledger.note("there", Sent(1))
+    program.communicate("\n", timeout=10)
+
+
 def test_a_child_that_is_forked_while_a_sign_of_life_is_looked_at_is_not_its_writer(
     tmp_path: Path,
 ) -> None:

@@ -16,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -81,6 +81,7 @@ class Ledger:
             if os.write(descriptor, data) == len(data):
                 short.replace(self._path)
                 os.dup2(descriptor, self._descriptor, inheritable=False)
+                _open[self._descriptor] = os.fstat(descriptor)
             else:
                 short.unlink()
         finally:
@@ -110,6 +111,7 @@ def open_ledger(run_file: Path, patience_s: float = 0.5) -> Iterator[Ledger]:
 def _open_locked(path: Path, patience_s: float) -> int:
     while True:
         descriptor = open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        _open[descriptor] = os.fstat(descriptor)
         try:
             _lock(descriptor, patience_s)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -117,7 +119,7 @@ def _open_locked(path: Path, patience_s: float) -> int:
         except FileNotFoundError:  # taken away meanwhile, with its run file
             pass
         except BaseException:
-            os.close(descriptor)
+            _unlock_and_close(descriptor)
             raise
         _unlock_and_close(descriptor)  # a shorter one has taken its place meanwhile
 
@@ -137,7 +139,21 @@ def _lock(descriptor: int, patience_s: float) -> None:
 def _unlock_and_close(descriptor: int) -> None:
     # Closing alone would leave it locked as long as a child that was forked meanwhile lives.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
+    _open.pop(descriptor, None)
     os.close(descriptor)
+
+
+def _leave_to_parent() -> None:
+    """Close what a forked child has inherited: if its parent is killed, it would hold the locks."""
+    for descriptor, opened in _open.items():
+        with suppress(OSError):  # the program may have closed every descriptor
+            if os.path.samestat(os.fstat(descriptor), opened):
+                os.close(descriptor)
+    _open.clear()
+
+
+_open: Final[dict[int, os.stat_result]] = {}
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def path_of(run_file: Path) -> Path:
