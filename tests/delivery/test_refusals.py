@@ -128,6 +128,17 @@ def test_a_ledger_that_has_grown_long_is_made_short_and_never_empty(tmp_path: Pa
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    "line", ['{"to":"a","bytes":-5,"count":0,"refused":0}', '{"to":"a","bytes":1e999}', "[" * 9_999]
+)
+def test_a_line_of_a_ledger_that_makes_no_sense_is_passed_over(tmp_path: Path, line: str) -> None:
+    run_file = tmp_path / "r.jsonl"
+    run_file.write_text("x" * 10)
+    whole = '{"to":"a","bytes":7,"count":1,"refused":0}'
+    path_of(run_file).write_text(f"{whole}\n{line}\n")
+    assert owed_to(run_file) == {"a": 3}
+
+
 OVERLOADED = """
     import sys
     otel.configure()

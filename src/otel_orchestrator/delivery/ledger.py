@@ -206,9 +206,11 @@ def _parse(content: bytes) -> dict[str, Sent]:
     for line in content.splitlines():
         try:
             said: Any = json.loads(line)
-            found[str(said["to"])] = Sent(*(int(said[k]) for k in ("bytes", "count", "refused")))
-        except (ValueError, KeyError, TypeError):
+            sent = Sent(*(int(said[k]) for k in ("bytes", "count", "refused")))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue  # torn: what it acknowledged is sent again
+        if sent >= Sent():  # no file has an offset below 0, and one such would stop all others
+            found[str(said["to"])] = sent
     return found
 
 
