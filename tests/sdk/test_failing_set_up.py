@@ -118,6 +118,14 @@ def test_so_are_those_of_sending_without_run_files(tmp_path: Path, wrong: dict[s
     assert_each_span_once(tmp_path / "runs")
 
 
+@pytest.mark.parametrize(("timeout", "is_told"), [("10000", True), ("500", False)])
+def test_a_timeout_in_milliseconds_is_told(tmp_path: Path, timeout: str, is_told: bool) -> None:
+    variables = {**NOWHERE, "OTEL_EXPORTER_OTLP_TIMEOUT": timeout}
+    done = python("otel.configure()\notel.shutdown(0.1)", tmp_path, **variables)
+    assert ("=10000 is in seconds for OpenTelemetry in Python" in done.stderr) is is_told
+    assert ("Is 10 meant?" in done.stderr) is is_told
+
+
 def test_a_credential_in_a_wrong_endpoint_is_not_shown(tmp_path: Path) -> None:
     where = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:hunter2@[::1"}
     done = python("otel.configure()", tmp_path, **where)

@@ -9,22 +9,22 @@ from contextlib import contextmanager
 from typing import Final
 
 from .. import redaction
+from .._guard import logger
 from ..errors import OrchestratorError
 
 OTLP: Final = "EXPORTER_OTLP_"
 """A part of the names of all that exporters read, some of which begin with `OTEL_PYTHON_`."""
 METRIC_INTERVAL: Final = "OTEL_METRIC_EXPORT_INTERVAL"
-_NUMBERS: Final = (
-    *(f"OTEL_{OTLP}{signal}TIMEOUT" for signal in ("", "TRACES_", "METRICS_")),
-    METRIC_INTERVAL,
-    "OTEL_METRIC_EXPORT_TIMEOUT",
-)
+_TIMEOUTS: Final = tuple(f"OTEL_{OTLP}{signal}TIMEOUT" for signal in ("", "TRACES_", "METRICS_"))
+_NUMBERS: Final = (*_TIMEOUTS, METRIC_INTERVAL, "OTEL_METRIC_EXPORT_TIMEOUT")
+_SURELY_MS: Final = 1_000.0
 
 
 def check_numbers() -> None:
     """Check how long sending may take, and how often it happens.
 
-    OpenTelemetry takes 0 and then sends nothing, or takes its default instead of `10s`.
+    OpenTelemetry takes 0 and then sends nothing, or takes its default instead of `10s`. Where the
+    specification has milliseconds, it has seconds; that is said, for it may be meant.
 
     Raises:
         OrchestratorError: one of the variables is no number above 0.
@@ -35,6 +35,14 @@ def check_numbers() -> None:
             raise OrchestratorError(
                 f"{variable}={redaction.text(said)} makes no sense. Type a number above 0, or leave"
                 " the variable out"
+            )
+        if said and variable in _TIMEOUTS and float(said) >= _SURELY_MS:
+            logger.warning(
+                "%s=%s is in seconds for OpenTelemetry in Python, though in milliseconds for other"
+                " languages: an endpoint that hangs would be waited for that long. Is %g meant?",
+                variable,
+                said,
+                float(said) / 1_000,
             )
 
 
