@@ -14,11 +14,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_orchestrator.delivery import answers, metric_exporter, sender
-from otel_orchestrator.delivery.ledger import owed_to
+from otel_orchestrator.delivery.ledger import open_ledger, owed_to
 from otel_orchestrator.delivery.runfile import RunFileProcessor
 from otel_orchestrator.delivery.sender import Sender
-from otel_orchestrator.delivery.sending import UnansweredError
+from otel_orchestrator.delivery.sending import NOTHING, UnansweredError
 from otel_orchestrator.semconv import Attr
+from otel_orchestrator.sources.runfiles import list_runs
 
 from .receiver import HANG_UP, Receiver, receiving
 from .test_delivery import ran, ship
@@ -108,6 +109,30 @@ def test_it_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     processor.shutdown()
 
 
+def test_no_file_is_always_the_first_that_is_taken_over(tmp_path: Path) -> None:
+    """However short each program is, one that is never answered holds up the others only once."""
+    processor, make = writing(tmp_path, None)
+    runs = [f"run-{n}" for n in range(8)]
+    for run in runs:
+        make(run, run)
+    processor.shutdown()
+    orders = [taken_over(tmp_path, runs, f"there-{turn}") for turn in range(10)]
+    assert all(sorted(order) == runs for order in orders)
+    assert len({order[0] for order in orders}) > 1
+
+
+def taken_over(folder: Path, runs: Sequence[str], endpoint: str) -> list[str]:
+    for run in runs:
+        with open_ledger(folder / f"{run}.jsonl") as ledger:
+            ledger.note(endpoint, NOTHING)
+    exporter = Silent("none")
+    to = Sender(folder, endpoint, lambda: exporter)
+    to._go()
+    assert to.force_flush(10_000)
+    to.shutdown()
+    return exporter.taken
+
+
 def test_what_is_in_no_file_gets_through_behind_it(tmp_path: Path) -> None:
     exporter = Silent("slow")
     to = Sender(tmp_path, "there", lambda: exporter)
@@ -162,9 +187,6 @@ def test_ship_goes_on_with_the_other_runs(tmp_path: Path) -> None:
 
 
 def test_ship_goes_on_where_another_program_sends_a_run(tmp_path: Path) -> None:
-    from otel_orchestrator.delivery.ledger import open_ledger
-    from otel_orchestrator.sources.runfiles import list_runs
-
     receiver = Receiver(answer=lambda _spans: 503)
     with receiving(receiver):
         for name in ("busy", "other"):

@@ -226,7 +226,10 @@ class Sender(SpanProcessor):
     def _take_over(self) -> None:
         close_dead(self._folder)
         with guarded("looking for what earlier programs could not send"):
-            for _, size, path in run_files(self._folder):
+            left = run_files(self._folder)
+            # Of programs that end soon, each would begin with the one that is never answered.
+            random.shuffle(left)
+            for _, size, path in left:
                 if owed_to(path).get(self.endpoint):
                     with self._lock:
                         self._owed.setdefault(path, Owed(size))
