@@ -31,13 +31,14 @@ pytestmark = pytest.mark.timeout(60)
 class Silent(SpanExporter):
     """Answers to no batch with a span of that name."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, takes_s: float = 0.0) -> None:
+        self.name, self.takes_s = name, takes_s
         self.taken: list[str] = []
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         names = [span.name for span in spans]
         if self.name in names:
+            time.sleep(self.takes_s)
             answers._heard.said_nothing = True
             return SpanExportResult.FAILURE
         self.taken += names
@@ -67,7 +68,7 @@ def writing(folder: Path, to: Sender | None) -> tuple[RunFileProcessor, Callable
     return processor, make
 
 
-def test_other_files_are_sent_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_files_are_sent_meanwhile(tmp_path: Path) -> None:
     exporter = Silent("slow")
     to = Sender(tmp_path, "there", lambda: exporter)
     processor, make = writing(tmp_path, to)
@@ -105,6 +106,25 @@ def test_it_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert to.force_flush(10_000)
     assert exporter.taken == ["slow", "behind"]
     assert (to.unsent(), owed_to(tmp_path / "one.jsonl"), to._held) == (0, {}, 0)
+    to.shutdown()
+    processor.shutdown()
+
+
+def test_most_of_the_time_is_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_LATEST_S", 0.1)
+    exporter = Silent("slow", takes_s=0.2)
+    to = Sender(tmp_path, "there", lambda: exporter)
+    processor, make = writing(tmp_path, to)
+    for name in ["before"] * 20 + ["slow"]:
+        make(name, "one")
+    began = time.monotonic()
+    processor.force_flush()
+    until(lambda: any(owed.rests_until for owed in to._owed.values()))
+    took = time.monotonic() - began
+    (owed,) = to._owed.values()
+    assert took > 1 and owed.rests_until - began > 8 * took
     to.shutdown()
     processor.shutdown()
 

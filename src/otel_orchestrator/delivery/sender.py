@@ -33,6 +33,7 @@ from .stored import BYTES_AT_ONCE, SPANS_AT_ONCE, Batch, joined
 _HELD_AT_MOST: Final = 10_000  # spans in memory; more are read from the files again
 _SOONEST_S: Final = 1.0
 _LATEST_S: Final = 30.0
+_RESTS_TIMES: Final = 9  # as long as the try took: others have nine tenths of the time
 _AT_THE_END_S: Final = 0.01
 _LAST_WORDS_S: Final = 30.0  # for a caller of `shutdown` that sets no bound of its own
 _LAST_LOOK_S: Final = 0.1  # for a thread that only has to see that it is to end
@@ -298,6 +299,7 @@ class Sender(SpanProcessor):
             with self._lock:
                 owed.has_sent(sent)
 
+        began = time.monotonic()
         try:
             with open_ledger(run_file) as ledger:
                 send_stored(
@@ -311,9 +313,10 @@ class Sender(SpanProcessor):
                     progress=progress,
                 )
         except UnansweredError:
+            now = time.monotonic()
             with self._lock:
                 self._let_go(owed)
-                owed.rests_until = time.monotonic() + _LATEST_S
+                owed.rests_until = now + max(_LATEST_S, _RESTS_TIMES * (now - began))
             log_once_a_minute(
                 "spans unanswered",
                 "%s does not answer to a span of %s: it is kept, and tried again",
