@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,6 +66,31 @@ def test_what_is_written_afterwards_is_sent_and_owed(
     assert to.force_flush(10_000)
     assert exporter.taken[sent:] == ["after"]
     assert owed_to(folder / "one.jsonl") == {}
+    to.shutdown()
+    processor.shutdown()
+
+
+def test_what_is_written_while_the_one_before_is_sent_is_sent(tmp_path: Path) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Takes):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            begun.set()
+            goes_on.wait(10)
+            return super().export(spans)
+
+    exporter = Slow(10)
+    to = Sender(tmp_path, "there", lambda: exporter)
+    processor, make = writing(tmp_path, to)
+    make("before", "one")
+    processor.force_flush()
+    assert begun.wait(10)
+    (tmp_path / "one.jsonl").unlink()
+    make("after", "one")
+    processor.force_flush()
+    goes_on.set()
+    assert to.force_flush(10_000)
+    assert exporter.taken == ["before", "after"] and to.unsent() == 0
     to.shutdown()
     processor.shutdown()
 

@@ -24,6 +24,7 @@ class Owed:
         held: what is still in memory, in order.
         rests_until: when it is tried again, by the monotonic clock: it holds a span that the
             endpoint does not answer to, and others go first.
+        begins_anew: somebody has removed the file, while it was sent perhaps.
     """
 
     end: int
@@ -31,6 +32,7 @@ class Owed:
     sent: Sent = NOTHING
     held: deque[Batch] = field(default_factory=deque)
     rests_until: float = 0.0
+    begins_anew: bool = False
 
     def wrote(self, end: int, spans: int) -> None:
         """Note what this process has written, and where that ends."""

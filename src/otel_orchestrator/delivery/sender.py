@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -100,11 +101,12 @@ class Sender(SpanProcessor):
         """Take note of what was written to a run file."""
         with self._lock:
             owed = self._owed.get(run_file)
-            if owed is not None and batch.start < owed.end:  # the one before was removed
+            was_removed = owed is not None and batch.start < owed.end
+            if owed is not None and was_removed:
                 self._lose(run_file, owed)
-                owed = None
-            if owed is None:
+            if owed is None or was_removed:
                 owed = self._owed[run_file] = Owed(batch.end)
+                owed.begins_anew = was_removed and batch.start == 0
             owed.wrote(batch.end, len(batch.spans))
             if self._held + len(batch.spans) <= _HELD_AT_MOST and not owed.rests_until:
                 owed.held.append(batch)
@@ -152,7 +154,7 @@ class Sender(SpanProcessor):
         """Forget a run file that made room for newer ones, and count what is lost with it."""
         with self._lock:
             self._dropped += owed.get(self.endpoint, 0)
-            self._forget(run_file)
+            self._forget(run_file, self._owed.get(run_file))
 
     def _go(self) -> None:
         self._is_idle.clear()  # set again once all is sent
@@ -302,6 +304,10 @@ class Sender(SpanProcessor):
         began = time.monotonic()
         try:
             with open_ledger(run_file) as ledger:
+                if owed.begins_anew:  # what is noted by now is of the one before
+                    with suppress(OSError):
+                        ledger.note(self.endpoint, NOTHING)
+                    owed.begins_anew = False
                 send_stored(
                     ledger,
                     run_file,
@@ -331,7 +337,7 @@ class Sender(SpanProcessor):
             return
         with self._lock:
             if owed.end == end:
-                self._forget(run_file)
+                self._forget(run_file, owed)
 
     def _say_refused(self, count: int, what: str) -> None:
         log_once_a_minute(
@@ -355,12 +361,14 @@ class Sender(SpanProcessor):
 
     def _lose(self, run_file: Path, owed: Owed) -> int:
         """Forget a file that is gone, but not what is still in memory; return how many are lost."""
+        if self._owed.get(run_file) is not owed:
+            return 0
         spans = [span for batch in owed.held for span in batch.spans]
         lost = max(0, owed.spans - len(spans))
         self._dropped += lost
         self._unstored.extend(spans)
         self._bound_unstored(_HELD_AT_MOST)
-        self._forget(run_file)
+        self._forget(run_file, owed)
         return lost
 
     def _held_at(self, owed: Owed, start: int) -> Batch | None:
@@ -380,9 +388,10 @@ class Sender(SpanProcessor):
             self._held -= count
         return joined(lines) if lines else None
 
-    def _forget(self, run_file: Path) -> None:
-        owed = self._owed.pop(run_file, None)
-        if owed is not None:
+    def _forget(self, run_file: Path, owed: Owed | None) -> None:
+        # It may have been removed while it was sent, and another have taken its place.
+        if owed is not None and self._owed.get(run_file) is owed:
+            del self._owed[run_file]
             self._let_go(owed)
 
     def _let_go(self, owed: Owed) -> None:
