@@ -14,7 +14,9 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_orchestrator.delivery import sender
 from otel_orchestrator.delivery.ledger import owed_to
+from otel_orchestrator.delivery.owed import Owed
 from otel_orchestrator.delivery.sender import Sender
+from otel_orchestrator.delivery.stored import Batch
 
 from .test_robust import Endpoint, owed_exports, storing
 from .test_unanswered import until, writing
@@ -93,6 +95,18 @@ def test_what_is_written_while_the_one_before_is_sent_is_sent(tmp_path: Path) ->
     assert exporter.taken == ["before", "after"] and to.unsent() == 0
     to.shutdown()
     processor.shutdown()
+
+
+def test_a_file_that_is_looked_up_while_it_is_written_was_not_removed(tmp_path: Path) -> None:
+    """Else what is sent of it by then would be sent once more."""
+    to = Sender(tmp_path, "there", lambda: Takes(0))
+    to._is_stopping = True  # no thread
+    path = tmp_path / "one.jsonl"
+    to._owed[path] = Owed(100)
+    to.written(path, Batch(0, 100, ()))
+    assert not to._owed[path].begins_anew
+    to.written(path, Batch(0, 50, ()))
+    assert to._owed[path].begins_anew
 
 
 def test_metrics_that_are_kept_afterwards_are_owed(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class Owed:
     Attributes:
         end: the bytes that are written.
         own: what this process wrote that is not sent: how many spans, and up to which offset.
+        own_end: the offset up to which this process has written.
         sent: what the endpoint is known to have.
         held: what is still in memory, in order.
         rests_until: when it is tried again, by the monotonic clock: it holds a span that the
@@ -29,6 +30,7 @@ class Owed:
 
     end: int
     own: deque[tuple[int, int]] = field(default_factory=deque)
+    own_end: int = 0
     sent: Sent = NOTHING
     held: deque[Batch] = field(default_factory=deque)
     rests_until: float = 0.0
@@ -36,7 +38,7 @@ class Owed:
 
     def wrote(self, end: int, spans: int) -> None:
         """Note what this process has written, and where that ends."""
-        self.end = max(self.end, end)
+        self.end, self.own_end = max(self.end, end), end
         if len(self.own) >= _COUNTED_APART:  # coarser: they count until the last of them is sent
             spans += self.own.pop()[1]
         self.own.append((end, spans))

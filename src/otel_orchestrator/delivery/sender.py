@@ -101,7 +101,7 @@ class Sender(SpanProcessor):
         """Take note of what was written to a run file."""
         with self._lock:
             owed = self._owed.get(run_file)
-            was_removed = owed is not None and batch.start < owed.end
+            was_removed = owed is not None and batch.start < owed.own_end
             if owed is not None and was_removed:
                 self._lose(run_file, owed)
             if owed is None or was_removed:
