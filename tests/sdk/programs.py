@@ -22,8 +22,10 @@ def python(code: str, folder: Path, **environment: str) -> subprocess.CompletedP
     """Run a program that has `otel`; its run files go to `folder`."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
     program = "import otel_orchestrator as otel\n" + textwrap.dedent(code)
+    # From Python 3.12 on, a fork is warned of wherever threads run, and tracing has some.
+    no_warnings = ["-W", "ignore:This process:DeprecationWarning"]
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, *no_warnings, "-c", program],
         capture_output=True,
         text=True,
         timeout=60,

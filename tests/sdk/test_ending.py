@@ -16,6 +16,7 @@ import pytest
 from otel_orchestrator.sources.runfiles import find_run, list_runs, read_run
 
 from ..delivery.receiver import Receiver, receiving
+from ..delivery.test_delivery import stored
 from .programs import RUN, python
 
 
@@ -156,3 +157,27 @@ def test_ctrl_c_at_the_end_waits_no_longer_and_says_what_is_not_sent(tmp_path: P
     assert process.returncode == 0
     (line,) = said.splitlines()
     assert line.startswith("2 spans are not sent yet to http://")
+
+
+def test_a_program_sends_all_that_it_recorded_though_no_thread_can_be_started_at_exit(
+    tmp_path: Path,
+) -> None:
+    """As on Python 3.12.0 and 3.12.1, where it ends before the sender had anything to send."""
+    with receiving(Receiver()) as receiver:
+        done = python(
+            """
+            import threading
+            otel.configure()
+            with otel.run("r"):
+                with otel.node("n"):
+                    pass
+            def fail(_):
+                raise RuntimeError("can't create new thread at interpreter shutdown")
+            threading.Thread.start = fail
+            """,
+            tmp_path,
+            **receiver.environment,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert receiver.counted() == stored(tmp_path)
+        assert len(receiver.taken) == 2

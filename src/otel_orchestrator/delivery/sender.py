@@ -159,11 +159,10 @@ class Sender(SpanProcessor):
     def _go(self) -> None:
         self._is_idle.clear()  # set again once all is sent
         if self._thread is None and not self._is_stopping:
-            thread = threading.Thread(
-                target=self._run, name="otel-orchestrator-sender", daemon=True
-            )
-            thread.start()  # may fail: then the next one tries again
-            self._thread = thread
+            thread = threading.Thread(None, self._run, "otel-orchestrator-sender", daemon=True)
+            with suppress(RuntimeError):  # the next one tries again; at exit `shutdown` sends
+                thread.start()
+                self._thread = thread
         if not self._is_down:
             self._wake.set()
 
@@ -189,6 +188,8 @@ class Sender(SpanProcessor):
         if self._thread is not None:
             is_in_files = not (self._unstored or self._unstored_under_way)
             self._thread.join(_LAST_LOOK_S if self._is_down and is_in_files else _LAST_WORDS_S)
+        elif self._owed or self._unstored:
+            self._run()
 
     def unsent(self) -> int:
         """Return how many spans of this process are not sent."""
