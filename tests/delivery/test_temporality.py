@@ -26,7 +26,7 @@ def _temporality(protocol: str) -> dict[type, AggregationTemporality]:
     name: Literal["metrics"] = "metrics"
     reader = metric_reader(metric_exporter(Signal(name, "http://localhost:9", protocol)))
     found = dict(reader._exporter._preferred_temporality or {})
-    reader._exporter.shutdown()
+    reader.shutdown()
     return found
 
 
