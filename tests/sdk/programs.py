@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -63,6 +64,8 @@ def run_app(tmp_path: Path, *command: str, **environment: str) -> subprocess.Com
     bin_folder = str(Path(sys.executable).parent)
     return subprocess.run(
         command,
+        # A shell has those that it starts in the background ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         cwd=tmp_path,
         capture_output=True,
         text=True,
