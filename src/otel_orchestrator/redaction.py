@@ -165,9 +165,9 @@ def value(name: str, given: Any) -> Any:
         return given if clean == given else clean
     if kind is bool or kind is int or kind is float or given is None:
         return given
-    if kind is Clean:  # of which only the name may still say that it is not to be seen
-        return MASK if is_secret(name) else given
-    return MASK if _is_hidden(name, given) else _value(given, 0)
+    if _is_hidden(name, given):
+        return MASK
+    return given if kind is Clean else _value(given, 0)
 
 
 def is_secret(name: str) -> bool:

@@ -55,9 +55,6 @@ def test_it_overwrites_only_with_force(folder: Path) -> None:
     ("arguments", "said"),
     [
         (("--html", "--format", "json"), "--html or --format json? Each is a report of its own"),
-        (("--html", "--output", "a.json"), "a.json is the name of a json file: this is html"),
-        (("--format", "text", "--output", "a.PFTRACE"),
-         "a.PFTRACE is the name of a perfetto file: this is text"),
         (("--html", "--output", "runs"), "runs is a folder: name the file to write in it"),
         (("--html", "--output", "no/a"), "no/a cannot be written: No such file or directory"),
         (("--html", "--output", f"runs/{RUN_ID}.jsonl/a"),

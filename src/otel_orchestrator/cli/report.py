@@ -73,8 +73,6 @@ def command(
         raise OrchestratorError(f"--html or --format {shape}? Each is a report of its own")
     shape = _HTML if html else shape or _shape_of(output)
     if output is not None:
-        if (by_name := _BY_ENDING.get(output.suffix.lower(), shape)) != shape:
-            raise OrchestratorError(f"{output} is the name of a {by_name} file: this is {shape}")
         check_free(output, force=force)
     source = find(run, folder or folder_from_environment(), jaeger_url)
     found = _read(source)
