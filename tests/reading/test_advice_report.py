@@ -163,7 +163,7 @@ def test_a_small_run_says_once_that_there_is_no_verdict_and_what_was_measured() 
         "? No verdict: it takes at least 3 jobs of workers; there are 1.",
         "The largest part of the wall is LLM calls, mostly in node worker: 75.9 %.",
         "LLM calls of workers: 72.3 % of the wall and 72.3 % of slot time · git: 24.1 % of the wall"
-        " and 24.1 % of slot time · Director and Strategist: 2.4 % of the wall and 2.4 % of slot"
+        " and 24.1 % of slot time · the cycle between workers: 2.4 % of the wall and 2.4 % of slot"
         " time",
     ]
     assert json_report.document(study(run))["verdict"]["doubt"] is not None

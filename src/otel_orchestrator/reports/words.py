@@ -29,7 +29,7 @@ _SUSPECTS: Final = {
     "llm": "LLM calls of workers",
     "git": "git",
     "superstep": "barriers",
-    "cycle": "Director and Strategist",
+    "cycle": "the cycle between workers",
 }
 _PARTS: Final = {
     semconv.LLM: "LLM calls",

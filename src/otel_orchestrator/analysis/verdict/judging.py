@@ -7,8 +7,9 @@ The suspects are told apart like this, so that slowing one of them moves only it
 - *git* is judged by its share of the wall, whoever runs it: workers, and the Strategist who merges.
 - *superstep blocking* is judged by the slot time that held tasks cost while workers are at work:
   the time of Director and Strategist is no part of that whole, nor are slots that never had work.
-- the *sequential cycle* is judged by the share of the wall in which Director and Strategist run
-  between and after workers and no worker can: their LLM calls included, their git not. The plan
+- the *sequential cycle* is judged by the share of the wall in which Director and Strategist, or an
+  agent that hands out work, run between and after workers and no worker can: their LLM calls
+  included, their git not. The plan
   that the run opens with does not count: nothing could have run before it.
 
 Where a slow LLM makes up nearly everything, the cycle's share tends to what the calls of Director
@@ -63,9 +64,10 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
         " them."
     ),
     "cycle": (
-        "Supported if Director and Strategist, after the first workers, take at least"
-        f" {per_cent(CYCLE_SHARE_OF_WALL)} of the wall, without their git. Its share of slot time:"
-        " their own slot, and the slots that were idle meanwhile."
+        "Supported if Director and Strategist, or the agent that hands out the work, after the"
+        f" first workers, take at least {per_cent(CYCLE_SHARE_OF_WALL)} of the wall, without their"
+        " git. Its share of slot time: their own slot, which an agent has not, and the slots that"
+        " were idle meanwhile."
     ),
     "bets": (
         "What was expected is what people bet on before anything was measured. Shares of slot time"
