@@ -18,8 +18,9 @@ from otel_orchestrator.delivery.owed import Owed
 from otel_orchestrator.delivery.sender import Sender
 from otel_orchestrator.delivery.stored import Batch
 
+from .test_dead_endpoint import until
 from .test_robust import Endpoint, owed_exports, storing
-from .test_unanswered import until, writing
+from .test_unanswered import writing
 
 
 class Takes(SpanExporter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.runfiles import list_runs
 
 from .receiver import HANG_UP, Receiver, receiving
-from .test_delivery import ran, ship
+from .test_dead_endpoint import until
+from .test_delivery import ran, ship, stored
 from .test_robust import Endpoint, owed_exports, storing
 
 pytestmark = pytest.mark.timeout(60)
@@ -46,13 +48,6 @@ class Silent(SpanExporter):
 
     def shutdown(self) -> None:
         pass
-
-
-def until(holds: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < limit
-        time.sleep(0.01)
 
 
 def writing(folder: Path, to: Sender | None) -> tuple[RunFileProcessor, Callable[..., None]]:
@@ -190,6 +185,28 @@ def test_metrics_of_other_files_are_sent_meanwhile(
     monkeypatch.setattr(metric_exporter, "export_metrics", answered_but_the_first)
     exporter.export(MetricsData([]))
     assert (len(tried), owed_exports(tmp_path)) == (3, 1)
+
+
+def test_a_program_goes_on_with_its_other_runs(tmp_path: Path) -> None:
+    """The real exporter, and an endpoint that hangs up on whatever holds that span."""
+    hangs_up = Receiver(
+        answer=lambda spans: HANG_UP if any("slow" in s.name for s in spans) else 200
+    )
+    with receiving(hangs_up):
+        program = """
+            import time
+            otel.configure()
+            for name in ("slow", "other", "another"):
+                with otel.run(name):
+                    pass
+                time.sleep(1)  # a file each, and more than one try
+            """
+        ran(textwrap.dedent(program), tmp_path, hangs_up)
+        taken = {span.name for span in hangs_up.taken}
+        assert taken == {"invoke_workflow other", "invoke_workflow another"}
+        hangs_up.answer = lambda _spans: 200
+        assert ship(tmp_path, to=hangs_up)[0] == 0
+        assert hangs_up.counted() == stored(tmp_path)
 
 
 def test_ship_goes_on_with_the_other_runs(tmp_path: Path) -> None:
