@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import DecodeError, Struct
 from opentelemetry.sdk.trace import ReadableSpan
 
 from .._guard import guarded
@@ -99,7 +99,7 @@ class _Found:
     def add(self, line: bytes, at: int) -> None:
         try:
             told = _DECODER.decode(line)
-        except ValueError:  # torn, or none of ours
+        except (DecodeError, ValueError):  # torn, or none of ours
             return
         self.is_full = self.is_full or bool(told.runFile.get("full"))
         for span in (s for b in told.resourceSpans for g in b.scopeSpans for s in g.spans):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import DecodeError, Raw, Struct
 
 from ..errors import RunFileError
 from ..semconv import Attr
@@ -58,7 +58,7 @@ def labels_in(path: Path) -> Labelled:
                 try:
                     found = _DECODER.decode(line)
                     header = json.loads(bytes(found.runFile))
-                except (ValueError, RecursionError):  # reading it says what is wrong
+                except (DecodeError, ValueError, RecursionError):  # reading it says what is wrong
                     continue
                 beginnings += begins(header)
                 resources.update((bytes(block.resource), None) for block in found.resourceSpans)
