@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec import structs
-
-from otel_orchestrator.model import Attributes, Span
+from otel_orchestrator.model import Attributes, Span, changed
 from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.otlp import attributes_of, spans_of
 
@@ -61,7 +59,7 @@ def in_the_ui(span: Span) -> Span:
     """
     start_ns = span.start_ns // 1000 * 1000
     duration_ns = ((span.end_ns or span.start_ns) - span.start_ns) // 1000 * 1000
-    return structs.replace(span, start_ns=start_ns, end_ns=start_ns + duration_ns)
+    return changed(span, start_ns=start_ns, end_ns=start_ns + duration_ns)
 
 
 def true_resource(resource: Attributes) -> dict[str, Any]:

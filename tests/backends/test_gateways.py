@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from msgspec import structs
 
+from otel_orchestrator.model import changed
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
 from . import processes
@@ -117,7 +117,7 @@ def test_the_check_finds_what_is_lost_doubled_strange_and_torn(
     right = trace_of(badger, recording.trace_id, spans=len(recording.span_ids))
     assert check(sent, {recording.trace_id: right}).is_right
     other = "gateway-2" if right[0].resource[STAMP] == "gateway-1" else "gateway-1"
-    strange = structs.replace(right[0].span, span_id="f" * 16)
+    strange = changed(right[0].span, span_id="f" * 16)
     moved = replace(right[0], resource={**right[0].resource, STAMP: other})
     wrong = {
         "lost": right[1:],

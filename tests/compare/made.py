@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from msgspec import structs
-
 from otel_orchestrator.analysis.comparing.digest import Digest, digest_of
-from otel_orchestrator.model import Run, Span
+from otel_orchestrator.model import Run, Span, changed
 from otel_orchestrator.semconv import Attr
 
 from ..reading.generated import Spans
@@ -82,7 +80,7 @@ def _named(span: Span, number: int, end_ns: int) -> Span:
     def of_run(span_id: str) -> str:
         return f"{number:04x}{span_id}"
 
-    return structs.replace(
+    return changed(
         span,
         trace_id=f"{number:032x}",
         span_id=of_run(span.span_id),
@@ -110,7 +108,6 @@ def renamed(run: Run, number: int, start_ns: int) -> Run:
     shift_ns = start_ns - run.start_ns
     spans = (_named(span, number, 0) for span in run.spans)
     moved = (
-        structs.replace(s, start_ns=s.start_ns + shift_ns, end_ns=(s.end_ns or 0) + shift_ns)
-        for s in spans
+        changed(s, start_ns=s.start_ns + shift_ns, end_ns=(s.end_ns or 0) + shift_ns) for s in spans
     )
     return replace(run, id=f"run-{number:04}", spans=tuple(moved))

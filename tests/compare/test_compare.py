@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from msgspec import structs
 
 from otel_orchestrator.analysis.accounting.views import account
 from otel_orchestrator.analysis.comparing.causes import causes_of
@@ -20,7 +19,7 @@ from otel_orchestrator.analysis.comparing.rules import DECLARED
 from otel_orchestrator.analysis.comparing.structure import Structure
 from otel_orchestrator.analysis.outline import outline_of
 from otel_orchestrator.analysis.summary import summarize
-from otel_orchestrator.model import Run, Span
+from otel_orchestrator.model import Run, Span, changed
 from otel_orchestrator.reports.compare.words import MINUS, answer, because
 from otel_orchestrator.semconv import Attr
 
@@ -64,7 +63,7 @@ def test_a_digest_holds_what_the_run_did() -> None:
 def test_a_digest_agrees_with_the_report(run: Run) -> None:
     """The report has nanoseconds; a digest, every instant cut to its microsecond."""
     spans = tuple(
-        structs.replace(s, start_ns=s.start_ns * 1000,
+        changed(s, start_ns=s.start_ns * 1000,
                 end_ns=None if s.end_ns is None else s.end_ns * 1000,
                 attributes={k: v * 1e3 if ".wait.short." in k and isinstance(v, float) else v
                             for k, v in s.attributes.items()})
@@ -96,7 +95,7 @@ def test_where_a_run_was_read_from_makes_no_difference() -> None:
     """A store may keep whole microseconds of starts and durations; the digest is the same."""
     run = run_of(1, llm=(100.000_7, 33.333_333), git=(7.000_999,), lock=1.234_567)
     cut = tuple(
-        structs.replace(s, start_ns=cut_off(s.start_ns),
+        changed(s, start_ns=cut_off(s.start_ns),
                 end_ns=cut_off(s.start_ns) + cut_off((s.end_ns or 0) - s.start_ns))
         for s in reversed(run.spans)
     )  # fmt: skip

@@ -7,9 +7,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
-from msgspec import structs
-
-from otel_orchestrator.model import GaugePoint, Run, Span
+from otel_orchestrator.model import GaugePoint, Run, Span, changed
 from tests.reading.generated import Spans
 
 MS = 1_000_000
@@ -122,6 +120,6 @@ def _turn(maker: _Maker, step: Span, turn: int, now: int, points: list[GaugePoin
 
 def _close(maker: _Maker, ends: dict[str, int]) -> None:
     maker.spans.made = [
-        structs.replace(s, end_ns=ends[s.span_id] * MS) if s.span_id in ends else s
+        changed(s, end_ns=ends[s.span_id] * MS) if s.span_id in ends else s
         for s in maker.spans.made
     ]

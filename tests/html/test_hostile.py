@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import structs
 
-from otel_orchestrator.model import Run, Value
+from otel_orchestrator.model import Run, Value, changed
 
 from .conftest import Open, Opened
 from .runs import planned
@@ -48,7 +47,7 @@ def hostile() -> Run:
         said |= {attack: attack, "orchestrator.wait.on": attack, "gen_ai.request.model": attack}
         said |= {"orchestrator.git.lock": attack, "error.type": attack}
         name = f"{span.name} {attack}" if n else span.name
-        spans.append(structs.replace(span, name=name, attributes=said, trace_id=attack))
+        spans.append(changed(span, name=name, attributes=said, trace_id=attack))
     resource = {"service.name": ATTACKS[0], "orchestrator.run.label": ATTACKS[2]}
     return Run(ATTACKS[1], tuple(spans), run.points, resource, (ATTACKS[2], ATTACKS[0]))
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from otel_orchestrator.analysis.study import study
+from otel_orchestrator.model import changed
 from otel_orchestrator.reports import html
 from otel_orchestrator.reports.html.page import embedded
 
@@ -175,7 +175,7 @@ def test_recorded_prompts_stay_out_of_the_page() -> None:
     run = planned()
     call = next(s for s in run.spans if s.name == "chat m")
     secret = {**call.attributes, "gen_ai.input.messages": '[{"content": "a secret prompt"}]'}
-    spans = tuple(s if s is not call else structs.replace(s, attributes=secret) for s in run.spans)
+    spans = tuple(s if s is not call else changed(s, attributes=secret) for s in run.spans)
     page = html.render(study(type(run)(run.id, spans)))
     assert "a secret prompt" not in page
     assert "recorded; left out of this page" in page

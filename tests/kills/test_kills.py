@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
 from otel_orchestrator.delivery.shipping import Shipper
-from otel_orchestrator.model import Span
+from otel_orchestrator.model import Span, changed
 from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.runfiles import list_runs
 
@@ -87,7 +86,7 @@ def test_the_count_fails_when_a_span_is_removed(removed: int) -> None:
 
 @pytest.mark.parametrize("doubled", [0, 1])
 def test_the_count_fails_when_a_span_is_doubled(doubled: int) -> None:
-    more = [*STORED, structs.replace(STORED[doubled], span_id="another")]
+    more = [*STORED, changed(STORED[doubled], span_id="another")]
     assert complaints(TRUTH, [KILLED_NS], more, more)
     assert complaints(TRUTH, [KILLED_NS], STORED, more)
     assert complaints(TRUTH, [KILLED_NS], STORED, [*STORED, STORED[doubled]])
@@ -109,5 +108,5 @@ def test_the_count_fails_when_a_span_is_not_what_it_was(instead: list[Span]) -> 
 
 
 def test_the_count_fails_when_one_came_otherwise_than_it_is_stored() -> None:
-    other = [STORED[0], structs.replace(STORED[1], name="other")]
+    other = [STORED[0], changed(STORED[1], name="other")]
     assert complaints(TRUTH, [KILLED_NS], STORED, other)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
 from otel_orchestrator.analysis.critical_path import critical_path
 from otel_orchestrator.analysis.tree import forest_of
+from otel_orchestrator.model import changed
 from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.runfiles import find_run, list_runs, read_run
 
@@ -100,7 +100,7 @@ def test_they_are_on_no_critical_path(tmp_path: Path) -> None:
     )
     run = read_run(find_run(None, tmp_path))
     pending = [
-        structs.replace(span, span_id=f"p{i}", name=f"pending {span.name}", end_ns=span.start_ns)
+        changed(span, span_id=f"p{i}", name=f"pending {span.name}", end_ns=span.start_ns)
         for i, span in enumerate(run.spans)
         if span.parent_id is not None
     ]

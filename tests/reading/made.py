@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-from msgspec import structs
-
-from otel_orchestrator.model import Run, Span
+from otel_orchestrator.model import Run, Span, changed
 
 from .generated import Spans
 
@@ -163,6 +161,6 @@ def _closed(maker: _Maker) -> Run:
         if span.end_ns is not None:
             return span
         end_ns = ends[span.start_ns] if span.name == "loop" else maker.now * MS
-        return structs.replace(span, end_ns=end_ns)
+        return changed(span, end_ns=end_ns)
 
     return Run(run.id, tuple(end(s) for s in run.spans))

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from otel_orchestrator.analysis.study import study
-from otel_orchestrator.model import Run, Span
+from otel_orchestrator.model import Run, Span, changed
 from otel_orchestrator.reports import html as html_report
 from otel_orchestrator.reports import json as json_report
 from otel_orchestrator.reports import text as text_report
@@ -82,7 +81,7 @@ def test_advice_is_said_in_words_with_the_worst_example_and_a_link() -> None:
 )
 def test_only_ids_are_linked_to(trace_id: str) -> None:
     run = wasteful()
-    spans = tuple(structs.replace(span, trace_id=trace_id) for span in run.spans)
+    spans = tuple(changed(span, trace_id=trace_id) for span in run.spans)
     told = study(Run("r", spans))
     plain = text_report.render(told, width=160, colour=True, jaeger_url="http://j")
     for found in (plain, as_text(html_report.render(told, jaeger_url="http://j"))):
@@ -244,9 +243,9 @@ def test_why_speed_is_of_whole_calls_is_said_as_it_is() -> None:
     spans = list(run.spans)
     at = next(n for n, span in enumerate(spans) if span.name.startswith("chat"))
     kept = {k: v for k, v in spans[at].attributes.items() if k != Attr.OUTPUT_TOKENS}
-    streamed = structs.replace(spans[at], attributes=kept)
+    streamed = changed(spans[at], attributes=kept)
     others = [
-        structs.replace(s, attributes={k: v for k, v in s.attributes.items() if k not in _STREAMED})
+        changed(s, attributes={k: v for k, v in s.attributes.items() if k not in _STREAMED})
         for s in spans
     ]
     plain = section_of(Run("r", tuple(others)), "LLM calls by model")

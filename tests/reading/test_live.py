@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from msgspec import structs
 from rich.console import Console
 
 from otel_orchestrator.analysis.live import MINUTE_NS, Doing, Live
 from otel_orchestrator.analysis.queue import QueuePoint
 from otel_orchestrator.analysis.summary import summarize
-from otel_orchestrator.model import GaugePoint, Run, Span, Value
+from otel_orchestrator.model import GaugePoint, Run, Span, Value, changed
 from otel_orchestrator.reports.live import draw
 
 S = 1_000_000_000
@@ -24,7 +23,7 @@ def span(
 
 def ended(one: Span, end_s: float, **attributes: Value) -> Span:
     named = {k.replace("__", "."): v for k, v in attributes.items()}
-    return structs.replace(one, end_ns=int(end_s * S), attributes={**one.attributes, **named})
+    return changed(one, end_ns=int(end_s * S), attributes={**one.attributes, **named})
 
 
 ROOT = span("r", "invoke_workflow shop", 1, state="container")
@@ -70,7 +69,7 @@ def test_a_task_whose_attempt_failed_backs_off_and_only_that_is_an_error() -> No
     live = Live()
     live.add([ROOT, LOOP, STEP, task("a"), task("b"), node("a", 3), node("b", 3)], [])
     call = span("c", "chat gpt", 4, "n-a", state="working", category="llm")
-    failed = [structs.replace(ended(s, 5), is_error=True) for s in (call, node("a", 3))]
+    failed = [changed(ended(s, 5), is_error=True) for s in (call, node("a", 3))]
     live.add(failed, [])
     now = live.now(6 * S)
     assert Doing("a", "wait retry_backoff", "waiting", (), 5 * S, 2 * S) in now.doing
@@ -79,9 +78,9 @@ def test_a_task_whose_attempt_failed_backs_off_and_only_that_is_an_error() -> No
     live.add([again], [])
     live.add([ended(again, 8)], [])
     assert live.now(9 * S).doing[-1] == Doing("a", "wait barrier", "waiting", ("b",), 8 * S, 2 * S)
-    live.add([structs.replace(ended(node("b", 3), 9), is_error=True)], [])
+    live.add([changed(ended(node("b", 3), 9), is_error=True)], [])
     rest = (task("b"), STEP, LOOP, ROOT)
-    live.add([structs.replace(ended(s, 9), is_error=True) for s in rest], [])
+    live.add([changed(ended(s, 9), is_error=True) for s in rest], [])
     assert live.now(9 * S).errors == 2
 
 
@@ -151,7 +150,7 @@ def test_a_call_that_another_instrumentation_made_counts_as_in_the_report() -> N
     live, marks = Live(), {"state": "working", "category": "llm"}
     call = span("c", "ChatOpenAI.chat", 4, "n-a", **marks)
     request = span("h", "POST", 5, "c", **marks)
-    request = structs.replace(request, attributes={**request.attributes, "http.method": "POST"})
+    request = changed(request, attributes={**request.attributes, "http.method": "POST"})
     live.add([ROOT, LOOP, STEP, task("a"), node("a", 3), call, request], [])
     now = live.now(10 * S)
     assert (now.llm_in_flight, [d.what for d in now.doing]) == (1, ["ChatOpenAI.chat"])

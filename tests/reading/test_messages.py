@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from otel_orchestrator.analysis.accounting.views import account
 from otel_orchestrator.analysis.outline import outline_of
 from otel_orchestrator.analysis.tree import forest_of
-from otel_orchestrator.model import Run, Span
+from otel_orchestrator.model import Run, Span, changed
 from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.gathering import runs_in
 from otel_orchestrator.sources.otlp import Told
@@ -75,7 +74,7 @@ def two_hosts(
     ahead: float, queues: list[float], results: list[float], more: Sequence[Span] = ()
 ) -> Run:
     """Messages that wait so long each way, while the worker's clock is ahead by so much."""
-    here, there = [RUN, structs.replace(NODE, end_ns=RUN.end_ns)], [*more]
+    here, there = [RUN, changed(NODE, end_ns=RUN.end_ns)], [*more]
     for n, waited in enumerate(queues):
         sent, taken = 10 + n, 10 + n + waited
         facts: dict[str, Any] = {Attr.SENT_HOST: "a", Attr.SENT_AGO: (taken + ahead - sent) / 1000}

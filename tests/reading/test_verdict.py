@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from msgspec import structs
 
 from otel_orchestrator.analysis.accounting.barriers import barriers_of
 from otel_orchestrator.analysis.accounting.views import account
@@ -13,6 +12,7 @@ from otel_orchestrator.analysis.outline import outline_of
 from otel_orchestrator.analysis.verdict.findings import Finding
 from otel_orchestrator.analysis.verdict.judging import EXPLANATIONS, Verdict, verdict
 from otel_orchestrator.model import Run
+from otel_orchestrator.model import changed as span_with
 
 from .generated import Spans
 from .made import MS, Control, Task, made
@@ -206,7 +206,7 @@ def changed(run: Run, name: str, **changes: object) -> Run:
     """Change the last span of a name."""
     last = max(n for n, s in enumerate(run.spans) if s.name == name)
     spans = list(run.spans)
-    spans[last] = structs.replace(spans[last], **changes)
+    spans[last] = span_with(spans[last], **changes)
     return replace(run, spans=tuple(spans))
 
 
