@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from sys import intern
+from typing import Any, Final
 
 from msgspec import Struct, structs
 from msgspec.structs import force_setattr
 
-from .semconv import HTTP, HUMAN, WAITING, Attr, is_attempt
+from .semconv import HTTP, HUMAN, LLM, WAITING, Attr, is_http
 
 Value = str | bool | int | float | tuple[Any, ...] | None
 Attributes = Mapping[str, Value]
 
+# Of its own, a class costs as much to look up as the attributes do.
+_STATE: Final = Attr.STATE
+_CATEGORY: Final = Attr.CATEGORY
+_OPEN_AGE: Final = Attr.OPEN_AGE
+
 
 # No dataclass: there are millions of them, and a frozen one of those takes six times as long to
 # make. Without `gc`, because nothing in a span leads back to it.
-class Span(Struct, frozen=True, gc=False):
+class Span(Struct, frozen=True, gc=False, array_like=True):
     """One span.
 
     Attributes:
@@ -33,8 +39,10 @@ class Span(Struct, frozen=True, gc=False):
         category: what kind of work or wait it is. An attempt of an LLM call is marked `llm`, for
             who sees one span at a time; here it is `http`, because the call is what counts.
         operation: the first word of its name.
+        never_ended: whether its program was killed, or still runs; then its end, if any, is the
+            last sign.
 
-    The last three follow from the others: whatever is given for them is overwritten.
+    The last four follow from the others: whatever is given for them is overwritten.
     """
 
     trace_id: str
@@ -50,23 +58,24 @@ class Span(Struct, frozen=True, gc=False):
     state: str | None = None
     category: str | None = None
     operation: str = ""
+    never_ended: bool = False
 
     def __post_init__(self) -> None:
-        # Once, not each time: whoever goes over all spans asks for these of each of them.
-        category = HTTP if is_attempt(self.attributes) else self.text(Attr.CATEGORY)
-        force_setattr(self, "state", self.text(Attr.STATE))
-        force_setattr(self, "category", category)
+        # Once, not each time: whoever goes over all spans asks for these of each of them. As this
+        # is of each of them, too, it calls next to nothing.
+        attributes = self.attributes
+        state, category = attributes.get(_STATE), attributes.get(_CATEGORY)
+        if category == LLM and is_http(attributes):
+            category = HTTP
+        force_setattr(self, "state", state if state is None else str(state))
+        force_setattr(self, "category", category if category is None else str(category))
         force_setattr(self, "operation", _first_word(self.name))
+        force_setattr(self, "never_ended", self.end_ns is None or _OPEN_AGE in attributes)
 
     def text(self, key: str) -> str | None:
         """Return an attribute as text, None where it is missing."""
         value = self.attributes.get(key)
         return None if value is None else str(value)
-
-    @property
-    def never_ended(self) -> bool:
-        """Whether its program was killed, or still runs; then its end, if any, is the last sign."""
-        return self.end_ns is None or Attr.OPEN_AGE in self.attributes
 
     @property
     def outcome(self) -> str:
@@ -123,13 +132,11 @@ class Run:
 
     def __post_init__(self) -> None:
         # Once, not each time: whoever goes over all spans asks for each of them.
-        starts, ends = list[int](), list[int]()
-        for span in self.spans:
-            if span.state != WAITING or span.category != HUMAN:
-                starts.append(span.start_ns)
-                ends.append(span.end_ns or span.start_ns)
-        object.__setattr__(self, "start_ns", min(starts, default=0))
-        object.__setattr__(self, "end_ns", max(ends, default=0))
+        counted = [s for s in self.spans if s.category != HUMAN or s.state != WAITING]
+        start_ns = min([span.start_ns for span in counted], default=0)
+        end_ns = max([span.end_ns or span.start_ns for span in counted], default=0)
+        object.__setattr__(self, "start_ns", start_ns)
+        object.__setattr__(self, "end_ns", end_ns)
 
     def end_of(self, span: Span) -> int:
         """When a span ended; the run's end for one that was left open."""
@@ -142,4 +149,4 @@ class Run:
 
 @lru_cache(maxsize=1024)
 def _first_word(name: str) -> str:
-    return name.partition(" ")[0]
+    return intern(name.partition(" ")[0])

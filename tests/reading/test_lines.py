@@ -168,3 +168,17 @@ def test_kinds_of_spans_by_their_names(kind: str | int, number: int) -> None:
     )
     assert told is not None
     assert [found.kind for _, spans in told.blocks for found in spans] == [number]
+
+
+@pytest.mark.parametrize("count", [0, 1, 499, 501, 2_000])
+def test_however_many_keys_there_are_spans_share_them(count: int) -> None:
+    names = [f"{count}.{n}" for n in range(count)] + ["", 'a"b', "é"]
+    pairs = [{"key": name, "value": {"intValue": "1"}} for name in names]
+    span = {"traceId": "a", "spanId": "b", "startTimeUnixNano": "1", "attributes": pairs}
+    line = json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": [span] * 2}]}]})
+    for _ in range(2):
+        alike(line.encode())
+        told = lines.told_in(line.encode())
+        assert told is not None
+        one, other = told.blocks[0][1]
+        assert list(map(id, one.attributes)) == list(map(id, other.attributes))

@@ -16,6 +16,8 @@ from .otlp import Told
 from .turns import missing_turns
 
 _WARNINGS_AT_MOST: Final = 20
+_in_order = attrgetter("start_ns", "span_id")
+_PENDING: Final = Attr.PENDING
 
 
 class Gathering:
@@ -47,7 +49,11 @@ class Gathering:
     def add_spans(self, spans: Sequence[Span], resource: Attributes) -> None:
         """Add spans of one process, each once however often it comes."""
         for span in spans:
-            self.add_span(span)
+            its = _stood_for(span) if _PENDING in span.attributes else span
+            trace = self._spans[its.trace_id]
+            known = trace.setdefault(its.span_id, its)
+            if known is not its:
+                self._add_again(its, known, trace)
         if resource:
             process = _process(resource)
             self._resources.setdefault(process, resource)
@@ -57,14 +63,7 @@ class Gathering:
                     span_id = str(span.attributes.get(Attr.PENDING, span.span_id))
                     self._process_of[span.trace_id, span_id] = process
 
-    def add_span(self, span: Span) -> None:
-        """Add a span, once however often it comes."""
-        if Attr.PENDING in span.attributes:
-            span = _stood_for(span)
-        trace = self._spans[span.trace_id]
-        known = trace.setdefault(span.span_id, span)
-        if known is span:
-            return
+    def _add_again(self, span: Span, known: Span, trace: dict[str, Span]) -> None:
         if known.end_ns is None:
             trace[span.span_id] = known if span.end_ns is None else span
         elif span.end_ns is not None and span != known:
@@ -76,6 +75,16 @@ class Gathering:
     def add_point(self, point: GaugePoint) -> None:
         """Add a point of a gauge."""
         self._points.append(point)
+
+    def plain(self) -> Plain | None:
+        """Return everything as it is, if it is all of one trace and one process, and nothing has to
+        be said of it."""
+        is_of_one = len(self._spans) <= 1 and len(self._resources) <= 1
+        if not is_of_one or self._lost.all() or self._warnings.all():
+            return None
+        spans = [span for trace in self._spans.values() for span in trace.values()]
+        spans.sort(key=_in_order)
+        return Plain(spans, self._points, next(iter(self._resources.values()), {}))
 
     def run(self, run_id: str, gone_ns: int | None = None) -> Run:
         """Return everything as one run.
@@ -95,7 +104,7 @@ class Gathering:
         said: list[str] = []
         if len({process.host for process in self._resources}) > 1:
             every, said = aligned(every, self._host_of, main.host)
-        spans = tuple(sorted(every, key=attrgetter("start_ns", "span_id")))
+        spans = tuple(sorted(every, key=_in_order))
         lost = (*self._lost.all(), *missing_turns(spans, ids))
         warnings = (*lost, *self._warnings.all(), *said, *_missing(spans, ids))
         points = tuple(sorted(self._points, key=lambda p: p.at_ns))
@@ -118,6 +127,20 @@ class Gathering:
     def _host_of(self, span: Span) -> str:
         process = self._process_of.get((span.trace_id, span.span_id))
         return (process or next(iter(self._resources))).host
+
+
+class Plain(NamedTuple):
+    """Documents of one process and one trace.
+
+    Attributes:
+        spans: by start; each span once.
+        points: of gauges.
+        resource: of the process.
+    """
+
+    spans: list[Span]
+    points: list[GaugePoint]
+    resource: Attributes
 
 
 class _Process(NamedTuple):
@@ -217,15 +240,14 @@ def _cut_at(span: Span, end_ns: int) -> Span:
     return changed(span, end_ns=end_ns, attributes={**span.attributes, **told})
 
 
-def _missing(spans: Iterable[Span], ids: Set[str]) -> Iterator[str]:
+def _missing(spans: Sequence[Span], ids: Set[str]) -> Iterator[str]:
     """Yield what is to be said of spans that are incomplete, or whose parents are not there."""
-    has_orphans, still_open, cut = False, list[Span](), list[Span]()
-    for span in spans:  # once: with a million of them, each time costs
-        if span.parent_id and span.parent_id not in ids:
-            # A run may well be below a span of the caller's, which is in no run and so not here.
-            has_orphans = has_orphans or span.operation not in GRAPHS
-        if span.never_ended:
-            (still_open if span.end_ns is None else cut).append(span)
+    lost = {s.parent_id for s in spans if s.parent_id not in ids} - {None, ""}
+    # A run may well be below a span of the caller's, which is in no run and so not here.
+    has_orphans = lost and any(s.parent_id in lost and s.operation not in GRAPHS for s in spans)
+    unended = [span for span in spans if span.never_ended]
+    still_open = [span for span in unended if span.end_ns is None]
+    cut = [span for span in unended if span.end_ns is not None]
     if has_orphans:
         yield "some spans have a parent that is missing: they are shown as roots"
     if still_open:

@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import Final
 
 from .. import semconv
-from ..analysis.roots import is_root
+from ..analysis.roots import GRAPHS, is_root
 from ..model import Span
 from ..semconv import Attr
 
-_TURNS: Final = (semconv.LOOP, semconv.SUPERSTEP)
+_TOLD_BY: Final = frozenset({semconv.LOOP, semconv.SUPERSTEP, *GRAPHS})
 _FIRST_LOOP: Final = 0
 
 
@@ -24,10 +24,12 @@ def missing_turns(spans: Iterable[Span], ids: Set[str]) -> Iterator[str]:
     below: dict[str | None, list[Span]] = defaultdict(list)
     roots = []
     for span in spans:
-        if span.operation in _TURNS:
-            below[span.parent_id].append(span)
-        elif is_root(span, ids):
+        if span.operation not in _TOLD_BY:
+            continue
+        if is_root(span, ids):
             roots.append(span)
+        elif span.operation not in GRAPHS:
+            below[span.parent_id].append(span)
     for root in roots:
         inside = below[root.span_id]
         loops = [s for s in inside if s.operation == semconv.LOOP]
