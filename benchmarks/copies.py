@@ -41,9 +41,7 @@ class _Recorded:
         self.spans = [s for s in ended if s is not self._root]
         self._start = int(self._root["startTimeUnixNano"])
         self._wall = int(self._root["endTimeUnixNano"]) - self._start
-        self._turns = {
-            key: 1 + max(int(_said(s, key) or 0) for s in self.spans) for key in _COUNTED
-        }
+        self._turns = {key: _turns(self.spans, key) for key in _COUNTED}
 
     def copy(self, number: int) -> list[dict[str, Any]]:
         """Return all spans but the root once more, later."""
@@ -91,6 +89,11 @@ def _spans(blocks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for block in blocks:
         for scope in block["scopeSpans"]:
             yield from scope["spans"]
+
+
+def _turns(spans: list[dict[str, Any]], key: str) -> int:
+    """Return how many turns there are, of which the first may have any number."""
+    return len({number for s in spans if (number := _said(s, key)) is not None})
 
 
 def _said(span: dict[str, Any], key: str) -> str | None:

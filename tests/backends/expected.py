@@ -13,7 +13,7 @@ from typing import Final
 import yaml
 
 from otel_orchestrator import semconv
-from otel_orchestrator.analysis.advice.models import models_of
+from otel_orchestrator.analysis.advice.models import model_calls, models_of
 from otel_orchestrator.analysis.calls import is_call, model_of
 from otel_orchestrator.analysis.comparing.digest import digest_of
 from otel_orchestrator.analysis.summary import summarize
@@ -92,17 +92,17 @@ def _failures(seen: Seeded, run: str) -> Values:
 
 
 def _llm_calls(seen: Seeded, run: str) -> Values:
-    return {_labels(m.model): m.calls for m in models_of(seen.look(run))}
+    return {_labels(m.model): m.calls for m in models_of([model_calls(seen.look(run))])}
 
 
 def _llm_failures(seen: Seeded, run: str) -> Values:
-    return {_labels(m.model): m.failed / m.calls for m in models_of(seen.look(run))}
+    return {_labels(m.model): m.failed / m.calls for m in models_of([model_calls(seen.look(run))])}
 
 
 def _tokens(seen: Seeded, run: str) -> Values:
     return {
         _labels(m.model, kind): tokens
-        for m in models_of(seen.look(run))
+        for m in models_of([model_calls(seen.look(run))])
         for kind, tokens in (("input", m.input_tokens), ("output", m.output_tokens))
     }
 
@@ -111,7 +111,7 @@ def _rate_limited(seen: Seeded, run: str) -> Values:
     rows = {(row.category, row.is_wait): row for row in seen.summary(run).categories}
     limited = rows.get((semconv.RATE_LIMIT, True))
     waited_ns = limited.durations.total_ns if limited else 0
-    (model,) = models_of(seen.look(run))
+    (model,) = models_of([model_calls(seen.look(run))])
     return {_labels(model.model): waited_ns / model.took_ns}
 
 

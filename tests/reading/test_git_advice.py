@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_orchestrator.analysis.advice.git import git_advice
+from otel_orchestrator.analysis.advice.git import git_advice, git_seen
 from otel_orchestrator.analysis.advice.pieces import Advice, Look, worth_reading
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr
@@ -42,7 +42,7 @@ class Made:
 
     def advice(self) -> tuple[Advice, ...]:
         run = Run("r", tuple(sorted(self.spans, key=lambda s: s.start_ns)))
-        return worth_reading(run, git_advice(Look(run)))
+        return worth_reading(run, git_advice([git_seen(Look(run))]))
 
     def brief(self) -> list[tuple[str, str, int, float, float]]:
         return [

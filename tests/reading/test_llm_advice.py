@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otel_orchestrator.analysis.advice.llm import llm_advice
+from otel_orchestrator.analysis.advice.llm import llm_advice, llm_seen
 from otel_orchestrator.analysis.advice.pieces import Advice, Look, worth_reading
-from otel_orchestrator.analysis.advice.prompts import equal_prompts
+from otel_orchestrator.analysis.advice.prompts import asked_of, equal_prompts
 from otel_orchestrator.analysis.study import Study, study
 from otel_orchestrator.model import Run, Span
 
@@ -43,7 +43,7 @@ class Made(Spans):
 
     def advice(self) -> tuple[Advice, ...]:
         run = self.run()
-        return worth_reading(run, llm_advice(Look(run)))
+        return worth_reading(run, llm_advice([llm_seen(Look(run))]))
 
     def brief(self, kind: str) -> list[tuple[str, int, float, float]]:
         return [
@@ -261,7 +261,8 @@ def test_a_call_repeats_what_an_earlier_one_was_told(
     repeated = {b.span_id for b in spans
                 if any((a.end_ns or 0) <= b.start_ns for a in earlier[b.span_id])}  # fmt: skip
     meanwhile = {b.span_id for b in spans if earlier[b.span_id]} - repeated
-    groups = equal_prompts(spans, lambda s: (s.start_ns, s.end_ns or 0))
+    asked = [asked_of(s, s.start_ns, s.end_ns or 0) for s in spans]
+    groups = equal_prompts([one for one in asked if one is not None])
     assert {s.span_id for g in groups for s in g.repeated} == repeated
     assert {s.span_id for g in groups for s in g.meanwhile} == meanwhile
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from otel_orchestrator.analysis.advice.models import ModelUse, models_of
+from otel_orchestrator.analysis.advice.models import ModelUse, model_calls, models_of
 from otel_orchestrator.analysis.advice.pieces import Look
 from otel_orchestrator.model import Run, Span
 from otel_orchestrator.semconv import Attr
@@ -33,7 +33,7 @@ def call(
 
 
 def used(*spans: Span) -> tuple[ModelUse, ...]:
-    return models_of(Look(Run("r", tuple(sorted(spans, key=lambda s: s.start_ns)))))
+    return models_of([model_calls(Look(Run("r", tuple(sorted(spans, key=lambda s: s.start_ns)))))])
 
 
 def test_models_stand_by_their_share_of_the_time() -> None:

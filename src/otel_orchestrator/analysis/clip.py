@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from .. import semconv
-from ..model import Span
+from ..model import Attributes, Span
 from ..semconv import Attr
 from .intervals import Interval
 
@@ -24,9 +24,11 @@ Key = tuple[str, str]
 _LLM: Final = (semconv.WORKING, semconv.LLM)
 _FRAMEWORK: Final = (semconv.WORKING, semconv.FRAMEWORK)
 _QUEUED: Final = (semconv.WAITING, semconv.QUEUE)
+_PLAIN: Final = (semconv.WORKING, semconv.WAITING)
+_SHORT_WAIT: Final = Attr.SHORT_WAIT
 
 
-class Ran(Struct, eq=False, gc=False):
+class Ran(Struct, eq=False, gc=False, array_like=True):
     """A span as it counts. Not changed any more once everything is clipped.
 
     Attributes:
@@ -64,7 +66,7 @@ def clip(root: Span, below: Mapping[str, tuple[Span, ...]], end_ns: int) -> tupl
         The root and all that ran below it, parents first.
     """
     end_ns = max(root.start_ns, end_ns if root.end_ns is None else root.end_ns)
-    top = Ran(root, root.start_ns, end_ns, _key(root, False, False), _short_waits(root))
+    top = Ran(root, root.start_ns, end_ns, _key(root, False, False), _short_waits(root.attributes))
     everything = [top]
     stack = [(top, False, False)]
     while stack:
@@ -81,8 +83,12 @@ def clip(root: Span, below: Mapping[str, tuple[Span, ...]], end_ns: int) -> tupl
             end = latest if end is None or end > latest else end
             if start > end or (child.category == semconv.HELD and _is_beside(child)):
                 continue
-            key = _key(child, is_in_llm, is_in_node)
-            found = Ran(child, start, end, key, _short_waits(child))
+            state, category = child.state, child.category
+            if category and category != semconv.HTTP and state in _PLAIN:  # as nearly all are
+                key = _one(state, category)
+            else:
+                key = _key(child, is_in_llm, is_in_node)
+            found = Ran(child, start, end, key, _short_waits(child.attributes))
             kept.append(found)
             if child.span_id in below:
                 stack.append((found, is_in_llm, is_in_node))
@@ -139,15 +145,14 @@ def _one(state: str, category: str) -> Key:
     return state, category
 
 
-def _short_waits(span: Span) -> tuple[tuple[str, int], ...]:
-    prefix = Attr.SHORT_WAIT
+def _short_waits(attributes: Attributes) -> tuple[tuple[str, int], ...]:
     # All names at once: asking each name of each span takes longer than everything else here.
-    if prefix not in "".join(span.attributes):
+    if _SHORT_WAIT not in "".join(attributes):
         return ()
     waits = (
-        (key.removeprefix(prefix), seconds_to_ns(value))
-        for key, value in span.attributes.items()
-        if key.startswith(prefix)
+        (key.removeprefix(_SHORT_WAIT), seconds_to_ns(value))
+        for key, value in attributes.items()
+        if key.startswith(_SHORT_WAIT)
     )
     # A task that is held waits beside the superstep: its time is not the superstep's.
     return tuple(sorted((c, ns) for c, ns in waits if ns and c not in ("", semconv.HELD)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 Interval = tuple[int, int]
 
@@ -14,11 +15,16 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
       ├──┤   ├┤         →   ├────┤ ├────┤
     """
     merged: list[Interval] = []
-    for start, end in sorted(i for i in intervals if i[0] < i[1]):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
+    until: float = -inf
+    for interval in sorted(intervals):
+        start, end = interval
+        if start > until:
+            if end > start:
+                merged.append(interval)
+                until = end
+        elif end > until:
+            merged[-1] = (merged[-1][0], end)
+            until = end
     return merged
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
+
+from msgspec import Struct
 
 from .. import semconv
 from ..model import Span
@@ -20,16 +21,18 @@ from .intervals import Interval, union, without
 _JOBS: Final = (semconv.TASK, semconv.NODE)
 _TRANSPARENT: Final = (semconv.LOOP, semconv.SUPERSTEP)
 _BEFORE_START: Final = (semconv.QUEUE, semconv.CONSUMER)
+_READER: Final = (semconv.WAITING, semconv.CONSUMER)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+# No dataclasses: a part of a run is handed from process to process, which takes ten times as long
+# with those.
+class Job(Struct, frozen=True, gc=False, array_like=True):
     """What one slot is given to do: one LangGraph task, or a task by hand.
 
     Attributes:
-        span: the `task` span; of a plain node, its first attempt.
+        span_id: of the `task` span; of a plain node, its first attempt's.
         ran: that span as it counts.
-        top: what everything of this job is below: the task, or a plain node's superstep.
+        superstep: that of a plain node, whose attempts are below it.
         name: of the node.
         task_id: of the application's task that it works for.
         depends_on: the ids of the tasks that had to be done first; None where that is not known.
@@ -39,14 +42,15 @@ class Job:
         ended_ns: its last attempt ended.
         barrier_ns: the end of its span.
         dependency_ns, held_ns, cycle_ns: what it waited before it was scheduled, in this order.
+        kept_by_reader: when a slow reader of the stream kept it from starting.
         is_given: its node did not run: what it came to was in the cache, or in the checkpoint.
         is_worker: it works for a task of the application, or beside others, or for the agent that
             hands work to it; not a node that runs alone, such as a Director.
     """
 
-    span: Span
-    ran: Ran = field(repr=False, compare=False)
-    top: Ran = field(repr=False, compare=False)
+    span_id: str
+    ran: Ran
+    superstep: Ran | None
     name: str
     task_id: str | None
     depends_on: tuple[str, ...] | None
@@ -58,8 +62,19 @@ class Job:
     dependency_ns: int
     held_ns: int
     cycle_ns: int
+    kept_by_reader: tuple[Interval, ...]
     is_given: bool
     is_worker: bool
+
+    @property
+    def span(self) -> Span:
+        """What was recorded of its task, or of its first attempt."""
+        return self.ran.span
+
+    @property
+    def top(self) -> Ran:
+        """What everything of it is below."""
+        return self.superstep or self.ran
 
     @property
     def planned_ns(self) -> int:
@@ -87,36 +102,33 @@ class Job:
         return self.attempts or (self.busy,)
 
     @property
-    def kept_by_reader(self) -> list[Interval]:
-        """When a slow reader of the stream kept it from starting."""
-        waits = [w for w in self.top.inside if w.key == (semconv.WAITING, semconv.CONSUMER)]
-        return union(
-            (max(w.start_ns, self.scheduled_ns), min(w.end_ns, self.started_ns)) for w in waits
-        )
-
-    @property
     def queued(self) -> list[Interval]:
         """When it waited for a slot."""
-        if self.is_given:  # its node lies at the barrier, which is when LangGraph hands it on
+        # The node of what is given lies at the barrier, which is when LangGraph hands it on.
+        if self.is_given or self.scheduled_ns >= self.started_ns:
             return []
-        return without((self.scheduled_ns, self.started_ns), self.kept_by_reader)
+        waited = self.scheduled_ns, self.started_ns
+        return without(waited, self.kept_by_reader) if self.kept_by_reader else [waited]
 
 
-@dataclass(frozen=True, slots=True)
-class Superstep:
+class Superstep(Struct, frozen=True, gc=False, array_like=True):
     """One superstep of the outermost graph.
 
     Attributes:
-        span, ran: its span, and that as it counts.
+        ran: its span, as it counts.
         jobs: LangGraph's own tasks, by their start.
         slot_jobs: what takes slots: its jobs, but instead of a node that itself hands the
             application's tasks to workers those tasks.
     """
 
-    span: Span
-    ran: Ran = field(repr=False, compare=False)
+    ran: Ran
     jobs: tuple[Job, ...]
     slot_jobs: tuple[Job, ...]
+
+    @property
+    def span(self) -> Span:
+        """What was recorded."""
+        return self.ran.span
 
     @property
     def start_ns(self) -> int:
@@ -151,8 +163,8 @@ class Superstep:
     @property
     def is_dispatched(self) -> bool:
         """Whether a node of it hands the application's tasks to workers itself."""
-        own = {j.span.span_id for j in self.jobs}
-        return any(j.span.span_id not in own for j in self.slot_jobs)
+        own = {j.span_id for j in self.jobs}
+        return any(j.span_id not in own for j in self.slot_jobs)
 
     @property
     def knows_dependencies(self) -> bool:
@@ -189,7 +201,7 @@ def outermost(top: Ran, operation: str) -> list[Ran]:
             found.append(ran)
         if ran.span.operation in _TRANSPARENT:
             stack.extend(ran.inside)
-    return sorted(found, key=_in_order)
+    return sorted(found, key=in_order)
 
 
 def _shallowest(top: Ran, operations: Container[str], *, with_task_id: bool = False) -> list[Ran]:
@@ -204,17 +216,21 @@ def _shallowest(top: Ran, operations: Container[str], *, with_task_id: bool = Fa
             found.append(ran)
         else:
             stack.extend(ran.inside)
-    return sorted(found, key=_in_order)
+    return sorted(found, key=in_order)
 
 
-def _in_order(ran: Ran) -> tuple[int, int, str]:
+def in_order(ran: Ran) -> tuple[int, int, str]:
+    """Return what spans are sorted by."""
     return ran.start_ns, ran.end_ns, ran.span.span_id
 
 
-def supersteps_of(top: Ran) -> tuple[Superstep, ...]:
-    """Return the supersteps of the outermost graph, in order."""
+def supersteps_of(top: Ran, *, is_part: bool = False) -> tuple[Superstep, ...]:
+    """Return the supersteps of the outermost graph, in order.
+
+    Who works for a supervisor takes the whole run to tell: in a part of one nobody does.
+    """
     found = tuple(_supersteps(top, frozenset()))
-    if any(s.is_of_workers for s in found):
+    if is_part or any(s.is_of_workers for s in found):
         return found
     workers = _agents_in_turn(top, found)
     return tuple(_supersteps(top, workers)) if workers else found
@@ -224,7 +240,7 @@ def _supersteps(top: Ran, workers: Set[str]) -> Iterator[Superstep]:
     for ran in outermost(top, semconv.SUPERSTEP):
         jobs = sorted(_jobs_of(ran, workers), key=by_start)
         slot_jobs = sorted(_without_dispatchers(jobs), key=by_start)
-        yield Superstep(ran.span, ran, tuple(jobs), tuple(slot_jobs))
+        yield Superstep(ran, tuple(jobs), tuple(slot_jobs))
 
 
 def _jobs_of(superstep: Ran, workers: Set[str]) -> Iterator[Job]:
@@ -317,9 +333,9 @@ def _job(
         end = ended
     depends_on = span.attributes.get(Attr.TASK_DEPENDS_ON)
     return Job(
-        span=span,
+        span_id=span.span_id,
         ran=ran,
-        top=top,
+        superstep=None if top is ran else top,
         name=_name(span, attempts),
         task_id=span.text(Attr.TASK_ID),
         depends_on=tuple(map(str, depends_on)) if isinstance(depends_on, tuple) else None,
@@ -331,9 +347,15 @@ def _job(
         dependency_ns=seconds_to_ns(span.attributes.get(Attr.TASK_WAITED_DEPENDENCY)),
         held_ns=seconds_to_ns(span.attributes.get(Attr.TASK_WAITED_HELD)),
         cycle_ns=seconds_to_ns(span.attributes.get(Attr.TASK_WAITED_CYCLE)),
+        kept_by_reader=_kept_by_reader(top, scheduled, started),
         is_given=any(Attr.NODE_SOURCE in a.span.attributes for a in attempts),
         is_worker=is_worker or is_task or span.text(Attr.TASK_ID) is not None,
     )
+
+
+def _kept_by_reader(top: Ran, scheduled_ns: int, started_ns: int) -> tuple[Interval, ...]:
+    waits = [w for w in top.inside if w.key == _READER]
+    return tuple(union((max(w.start_ns, scheduled_ns), min(w.end_ns, started_ns)) for w in waits))
 
 
 def _between_waits(ran: Ran, waits: Sequence[Ran]) -> Interval:
@@ -365,4 +387,4 @@ def _name(span: Span, attempts: Sequence[Ran]) -> str:
 
 def by_start(job: Job) -> tuple[int, int, str]:
     """Return what jobs are sorted by."""
-    return job.started_ns, job.scheduled_ns, job.span.span_id
+    return job.started_ns, job.scheduled_ns, job.span_id

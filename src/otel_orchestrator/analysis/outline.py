@@ -11,12 +11,15 @@ invoke_workflow            the root: its interval is the wall
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .. import semconv
 from ..model import Run, Span
 from ..semconv import Attr
+from .calls import CallsFound
 from .clip import Ran, clip
+from .did import Did
 from .in_flight import peak
 from .intervals import Interval, without
 from .jobs import Job, Superstep, by_start, jobs_by_hand, outermost, supersteps_of
@@ -44,7 +47,10 @@ class Outline:
             slot meanwhile, which the recorded peak of running nodes does not know.
         slots: the limit, or without one the recorded peak; but as many as were occupied, and one.
         known: what whole nodes did, as far as that has been added up; see `exclusive`.
-        served: what jobs did while they had a slot, as far as that is known; see `served`.
+        did: what jobs did, by the ids of their spans, as far as that has been added up; see
+            `exclusive`.
+        on_wall: the wall, if that has been added up already.
+        calls: what its jobs called, if that has been counted already.
     """
 
     run: Run
@@ -58,7 +64,9 @@ class Outline:
     peak: int
     slots: int
     known: dict[Ran, Tally] = field(default_factory=dict, repr=False, compare=False)
-    served: dict[Ran, Breakdown] = field(default_factory=dict, repr=False, compare=False)
+    did: dict[str, Did] = field(default_factory=dict, repr=False, compare=False)
+    on_wall: Breakdown | None = field(default=None, repr=False, compare=False)
+    calls: CallsFound | None = field(default=None, repr=False, compare=False)
 
     @property
     def top(self) -> Ran:
@@ -87,13 +95,13 @@ class Outline:
         return frozenset(
             c.span.span_id
             for c in superstep.inside
-            if (c.span.operation == semconv.TASK and c.span.span_id != job.span.span_id)
+            if (c.span.operation == semconv.TASK and c.span.span_id != job.span_id)
             or (c.span.operation == semconv.NODE and c.span.name != job.span.name)
         )
 
     def not_of(self, job: Job) -> frozenset[str]:
         """Return the ids of the spans below a job's `top` that are not the job's."""
-        return self.strangers(job.top, job) if job.top is not job.ran else frozenset()
+        return frozenset() if job.superstep is None else self.strangers(job.superstep, job)
 
     def inside(self, job: Job) -> list[Ran]:
         """Return what of a job's `top` is the job's, without what is below that."""
@@ -103,15 +111,16 @@ class Outline:
     def jobs_by_id(self) -> dict[str, Job]:
         """Return what takes slots and what LangGraph itself ran, by the ids of their spans."""
         of_supersteps = (job for superstep in self.supersteps for job in superstep.jobs)
-        return {job.span.span_id: job for job in (*self.jobs, *of_supersteps)}
+        return {job.span_id: job for job in (*self.jobs, *of_supersteps)}
 
 
-def outline_of(run: Run, forest: Forest | None = None) -> Outline:
+def outline_of(run: Run, forest: Forest | None = None, *, is_part: bool = False) -> Outline:
     """Take a run apart; of several workflows in it, the first.
 
     Args:
         run: what was recorded.
         forest: of its spans, if they have been linked already.
+        is_part: these are not all of its spans; see `parts`.
     """
     forest = forest or forest_of(run.spans)
     root = root_of(forest)
@@ -120,8 +129,28 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
         forest = Forest((root,), {**forest.below, "": forest.roots}, forest.by_id)
     everything = clip(root, forest.below, run.end_ns)
     top = everything[0]
-    supersteps = supersteps_of(top)
-    jobs = [j for s in supersteps for j in s.slot_jobs] or list(jobs_by_hand(top))
+    supersteps = supersteps_of(top, is_part=is_part)
+    jobs = [j for s in supersteps for j in s.slot_jobs]
+    if not jobs and not is_part:
+        jobs = list(jobs_by_hand(top))
+    loops = tuple(loop.start_ns for loop in outermost(top, semconv.LOOP))
+    return outline_with(run, forest, everything, loops=loops, supersteps=supersteps, jobs=jobs)
+
+
+def outline_with(
+    run: Run,
+    forest: Forest,
+    everything: tuple[Ran, ...],
+    *,
+    loops: tuple[int, ...],
+    supersteps: tuple[Superstep, ...],
+    jobs: Iterable[Job],
+    did: dict[str, Did] | None = None,
+    on_wall: Breakdown | None = None,
+    calls: CallsFound | None = None,
+) -> Outline:
+    """Put an outline together; the arguments are its attributes."""
+    root = everything[0].span
     ordered = sorted(jobs, key=by_start)
     is_dispatched = any(s.is_dispatched for s in supersteps)
     limit = None if is_dispatched else _positive(root.attributes.get(Attr.CONCURRENCY_LIMIT))
@@ -132,12 +161,15 @@ def outline_of(run: Run, forest: Forest | None = None) -> Outline:
         root=root,
         forest=forest,
         everything=everything,
-        loops=tuple(loop.start_ns for loop in outermost(top, semconv.LOOP)),
+        loops=loops,
         supersteps=supersteps,
         jobs=tuple(ordered),
         limit=limit,
         peak=at_once,
         slots=max(limit or recorded or 1, at_once),
+        did={} if did is None else did,
+        on_wall=on_wall,
+        calls=calls,
     )
 
 

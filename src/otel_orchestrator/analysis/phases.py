@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .accounting.exclusive import served
-from .calls import JobCalls, calls_of
+from .accounting.exclusive import did
+from .calls import CallsFound, JobCalls, calls_found
+from .did import Did
 from .jobs import Job, Superstep
 from .outline import Outline
 from .tally import Breakdown
@@ -25,21 +26,27 @@ class Phases:
         opening: jobs before the first of them: the plan is made.
         middle: jobs between them, none of which is a worker.
         closing: jobs after the last of them.
-        served: what each job did from its start to its end, by the id of its span.
-        calls: what each job called, by the id of its span.
+        did: what each job did, by the id of its span.
     """
 
     turns: tuple[Superstep, ...]
     opening: tuple[Job, ...]
     middle: tuple[Job, ...]
     closing: tuple[Job, ...]
-    served: Mapping[str, Breakdown]
-    calls: Mapping[str, JobCalls]
+    did: Mapping[str, Did]
 
     @property
     def workers(self) -> tuple[Job, ...]:
         """All workers, by turn and start."""
         return tuple(j for t in self.turns for j in t.slot_jobs if j.is_worker)
+
+    def calls_of(self, workers: Sequence[Job]) -> CallsFound:
+        """Return what workers called, and what the jobs did that are none."""
+        others = (*self.opening, *self.cycle)
+        return calls_found(
+            [(job, self.called(job)) for job in workers],
+            [(job, self.called(job)) for job in others],
+        )
 
     @property
     def cycle(self) -> tuple[Job, ...]:
@@ -48,11 +55,15 @@ class Phases:
 
     def service(self, job: Job) -> Breakdown:
         """Return what a job did from its start to its end."""
-        return self.served[job.span.span_id]
+        return self.did[job.span_id].served
 
     def called(self, job: Job) -> JobCalls:
         """Return what a job called."""
-        return self.calls[job.span.span_id]
+        return self.did[job.span_id].calls
+
+    def any_did(self, category: str, state: str | None = None) -> bool:
+        """Whether any job did something of a category while it had a slot."""
+        return any(did.served.ns(category, state=state) for did in self.did.values())
 
     def total(self, jobs: Sequence[Job], *categories: str) -> int:
         """Return what some categories took in some jobs; without categories, all of it."""
@@ -76,6 +87,5 @@ def phases_of(outline: Outline) -> Phases:
         opening=tuple(alone[0]),
         middle=tuple(alone[1]),
         closing=tuple(alone[2]),
-        served={span_id: served(outline, job) for span_id, job in jobs.items()},
-        calls={span_id: calls_of(outline, job) for span_id, job in jobs.items()},
+        did={span_id: did(outline, job) for span_id, job in jobs.items()},
     )

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from heapq import nsmallest
 from itertools import chain
-from operator import attrgetter, itemgetter
 
 from .. import semconv
 from ..model import Run, Span
 from ..semconv import Attr
-from .calls import is_call
-from .groups import grouped
+from .counted import Counted, SlowTask, Tasks, Took, counted, is_compute, slowest
 from .intervals import Interval, without
 from .queue import QueuePoint, longest_not_started_s, queue_points
 from .roots import root_of
+from .sums import total
 from .tree import Forest, forest_of
-
-_Kind = tuple[str | None, str | None]
-"""The category and the state of spans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +48,6 @@ class CategoryRow:
     is_wait: bool
     durations: Statistics
     share: float
-
-
-@dataclass(frozen=True, slots=True)
-class SlowTask:
-    """A task's span, and how long it took from scheduled to the end of its last node."""
-
-    span: Span
-    took_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +89,17 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
     """Work out the numbers of a run; its spans may have been linked already."""
     forest = forest or forest_of(run.spans)
     root = root_of(forest)
+    tops = forest.roots if root is None else forest.children(root)
+    return summary_of(run, root, [counted(run, forest, tops, root)])
+
+
+def summary_of(run: Run, root: Span | None, parts: Sequence[Counted]) -> Summary:
+    """Join what all parts of a run count for; nothing is asked of the run's spans."""
     start_ns, wall_ns = run.start_ns, max(0, run.end_ns - run.start_ns)
     if root is not None:
         start_ns, wall_ns = root.start_ns, run.duration_of(root)
-    by_kind = grouped(run.spans, attrgetter("category", "state"))
-    calls = [s for s in run.spans if is_call(s)]
-    tasks = _task_spans(run)
-    turns = _turns(forest, root)
+    tasks = _tasks(parts)
+    is_error = root is not None and root.is_error and not any(p.has_failed_top for p in parts)
     return Summary(
         run_id=run.id,
         name=root.name.partition(" ")[2] if root else "(no run)",
@@ -117,22 +108,22 @@ def summarize(run: Run, forest: Forest | None = None) -> Summary:
         outcome=root.outcome if root else "ok",
         start_ns=start_ns,
         wall_ns=wall_ns,
-        spans=len(run.spans),
-        errors=sum(1 for s in run.spans if s.is_error and not _passed_on(s, forest)),
-        loops=turns[semconv.LOOP],
-        supersteps=turns[semconv.SUPERSTEP],
-        tasks=_count(tasks),
-        llm_calls=len(calls),
-        input_tokens=_sum(calls, Attr.INPUT_TOKENS),
-        output_tokens=_sum(calls, Attr.OUTPUT_TOKENS),
-        categories=tuple(_categories(run, forest, by_kind, (start_ns, start_ns + wall_ns))),
-        slowest_tasks=_slowest(tasks, run, forest),
+        spans=sum(p.spans for p in parts),
+        errors=sum(p.errors for p in parts) + is_error,
+        loops=sum(p.loops for p in parts),
+        supersteps=sum(p.supersteps for p in parts),
+        tasks=len(frozenset().union(*(t.ids for t in tasks))) or sum(t.spans for t in tasks),
+        llm_calls=sum(p.llm_calls for p in parts),
+        input_tokens=total(p.input_tokens for p in parts),
+        output_tokens=total(p.output_tokens for p in parts),
+        categories=_categories(run, root, parts, (start_ns, start_ns + wall_ns)),
+        slowest_tasks=slowest(chain.from_iterable(t.slowest for t in tasks)),
         queue=queue_points(run.points),
         oldest_age_s=longest_not_started_s(run.points, start_ns + wall_ns),
     )
 
 
-def statistics(durations: Sequence[int]) -> Statistics:
+def statistics(durations: Iterable[int]) -> Statistics:
     """Return the statistics of at least one duration."""
     ordered = sorted(durations)
     return Statistics(
@@ -155,54 +146,37 @@ def percentile(ordered: Sequence[int], fraction: float) -> float:
 
 
 def _categories(
-    run: Run, forest: Forest, by_kind: Mapping[_Kind, Sequence[Span]], wall: Interval
-) -> list[CategoryRow]:
-    below_llm = _below_llm(forest, by_kind)
-    counted: defaultdict[tuple[str, bool], list[Span]] = defaultdict(list)
-    for (category, state), spans in by_kind.items():
-        if category is not None and state != semconv.CONTAINER:
-            counted[category, state == semconv.WAITING] += _counted(category, spans, below_llm)
+    run: Run, root: Span | None, parts: Sequence[Counted], wall: Interval
+) -> tuple[CategoryRow, ...]:
+    found: defaultdict[tuple[str, bool], list[Took]] = defaultdict(list)
+    for took in (*chain.from_iterable(p.took for p in parts), *_of_root(run, root, parts)):
+        found[took.category, took.is_wait].append(took)
     wall_ns = wall[1] - wall[0]
     rows: list[CategoryRow] = []
-    for (category, is_wait), spans in counted.items():
-        if not spans:
-            continue
-        if category == semconv.COMPUTE:
-            own = [_own(run, forest, s) for s in spans]
-            took = [sum([end - start for start, end in parts]) for parts in own]
-            parts = list(chain.from_iterable(own))
-        else:
-            parts = [(s.start_ns, run.end_of(s)) for s in spans]
-            took = [end - start for start, end in parts]
-        share = _covered(parts, wall) / wall_ns if wall_ns else 0.0
-        rows.append(CategoryRow(category, is_wait, statistics(took), share))
-    return sorted(rows, key=lambda r: (r.is_wait, -r.durations.total_ns, r.category))
+    for (category, is_wait), those in found.items():
+        durations = statistics(chain.from_iterable(t.durations for t in those))
+        covered_ns = _within(chain.from_iterable(t.covered for t in those), wall)
+        share = covered_ns / wall_ns if wall_ns else 0.0
+        rows.append(CategoryRow(category, is_wait, durations, share))
+    return tuple(sorted(rows, key=lambda r: (r.is_wait, -r.durations.total_ns, r.category)))
 
 
-def _counted(category: str, spans: Sequence[Span], below_llm: Set[str]) -> Iterable[Span]:
-    """Leave out what counts as something else: git inside of a command, attempts of an LLM call."""
-    if category == semconv.GIT:
-        return [s for s in spans if not semconv.is_git_part(s.attributes)]
-    if category == semconv.HTTP:
-        return [s for s in spans if s.span_id not in below_llm]
-    return spans
+def _of_root(run: Run, root: Span | None, parts: Sequence[Counted]) -> list[Took]:
+    """Return what the run's own span did itself: when nothing directly below it went on."""
+    if root is None or not is_compute(root):
+        return []
+    tops = chain.from_iterable(p.tops for p in parts)
+    own = without((root.start_ns, run.end_of(root)), tops)
+    took_ns = sum([end - start for start, end in own])
+    return [Took(semconv.COMPUTE, root.state == semconv.WAITING, [took_ns], own)]
 
 
-def _own(run: Run, forest: Forest, span: Span) -> list[Interval]:
-    """Return when a span ran and no child of it did."""
-    whole = (span.start_ns, run.end_of(span))
-    children = forest.children(span)
-    if not children:
-        return [whole]
-    return without(whole, [(c.start_ns, run.end_of(c)) for c in children])
-
-
-def _covered(parts: list[Interval], wall: Interval) -> int:
+def _within(intervals: Iterable[Interval], wall: Interval) -> int:
     """Return how much of the wall is covered; a wait for a person is no part of it, nor is what a
     thread did after the run."""
     covered = 0
     at_ns, latest = wall
-    for start, end in sorted(parts):
+    for start, end in sorted(intervals):
         start_ns = start if start > at_ns else at_ns
         end_ns = end if end < latest else latest
         if end_ns > start_ns:
@@ -211,58 +185,10 @@ def _covered(parts: list[Interval], wall: Interval) -> int:
     return covered
 
 
-def _below_llm(forest: Forest, by_kind: Mapping[_Kind, Sequence[Span]]) -> set[str]:
-    below: set[str] = set()
-    for (category, state), spans in by_kind.items():
-        if category != semconv.LLM or state == semconv.WAITING:  # a wait that somebody called so
-            continue
-        stack = [s.span_id for s in spans]
-        while stack:
-            for child in forest.below.get(stack.pop(), ()):
-                if child.span_id not in below:
-                    below.add(child.span_id)
-                    stack.append(child.span_id)
-    return below
-
-
-def _turns(forest: Forest, root: Span | None) -> Counter[str]:
-    """Count the loops and supersteps of the outermost graph: not those of graphs inside of it."""
-    found: Counter[str] = Counter()
-    stack = list(forest.roots if root is None else forest.children(root))
-    while stack:
-        span = stack.pop()
-        if span.operation in (semconv.LOOP, semconv.SUPERSTEP):
-            found[span.operation] += 1
-            stack.extend(forest.children(span))
-    return found
-
-
-def _passed_on(error: Span, forest: Forest) -> bool:
-    return any(c.is_error for c in forest.children(error))
-
-
-def _task_spans(run: Run) -> list[Span]:
-    by_task = [s for s in run.spans if s.operation == semconv.TASK]
-    return by_task or [s for s in run.spans if s.operation == semconv.NODE and s.text(Attr.TASK_ID)]
-
-
-def _count(tasks: Sequence[Span]) -> int:
-    ids = {s.text(Attr.TASK_ID) for s in tasks} - {None}
-    return len(ids) or len(tasks)
-
-
-def _slowest(tasks: Sequence[Span], run: Run, forest: Forest) -> tuple[SlowTask, ...]:
-    def took(span: Span) -> int:
-        # A task's span lasts until the barrier; what it took itself ends with its last node.
-        ends = [run.end_of(c) for c in forest.children(span) if c.operation == semconv.NODE]
-        return max(ends, default=run.end_of(span)) - span.start_ns
-
-    slow = [(-took(span), span.start_ns, span.span_id, span) for span in tasks]
-    return tuple(SlowTask(span, -ns) for ns, _, _, span in nsmallest(10, slow, itemgetter(0, 1, 2)))
-
-
-def _sum(spans: Sequence[Span], key: str) -> int:
-    return sum([v for s in spans if isinstance(v := s.attributes.get(key), int)])
+def _tasks(parts: Sequence[Counted]) -> list[Tasks]:
+    """Return what counts: nodes are tasks where no task of the whole run has a span of its own."""
+    tasks = [p.tasks for p in parts]
+    return [t for t in tasks if t.have_spans] or tasks
 
 
 def _text(value: object) -> str | None:

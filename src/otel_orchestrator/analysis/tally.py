@@ -26,7 +26,7 @@ _STATES: Final = (semconv.WORKING, semconv.WAITING, IDLE)
 
 # No dataclasses, here and where there is one for each job: a frozen one takes six times as long to
 # make.
-class Part(Struct, frozen=True, gc=False):
+class Part(Struct, frozen=True, gc=False, array_like=True):
     """What one category took.
 
     Attributes:
@@ -40,7 +40,7 @@ class Part(Struct, frozen=True, gc=False):
     ns: int
 
 
-class Breakdown(Struct, frozen=True, gc=False):
+class Breakdown(Struct, frozen=True, gc=False, array_like=True):
     """A whole and its parts, which add up to it exactly; the largest first within each state."""
 
     whole_ns: int
@@ -94,9 +94,13 @@ class Tally:
 
     __slots__ = ("alone", "own", "shared")
 
-    def __init__(self) -> None:
-        self.alone: dict[Key, int] = {}
-        self.shared: dict[tuple[Key, int], int] = {}
+    def __init__(
+        self,
+        alone: dict[Key, int] | None = None,
+        shared: dict[tuple[Key, int], int] | None = None,
+    ) -> None:
+        self.alone: dict[Key, int] = alone or {}
+        self.shared: dict[tuple[Key, int], int] = shared or {}
         self.own: dict[Ran, int] = {}
 
     def add(self, key: Key, ns: int) -> None:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ..model import Run
 from ..reports.units import count
 from ..sources.printable import printable
 
@@ -50,14 +49,14 @@ def sending(path: Path) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def analysing(run: Run) -> Iterator[None]:
-    """Say meanwhile that a run is being worked on, if it is large."""
-    if len(run.spans) < _WORTH_A_LINE or not sys.stderr.isatty():
+def analysing(spans: int) -> Iterator[None]:
+    """Say meanwhile that so many spans are being worked on, if they are many."""
+    if spans < _WORTH_A_LINE or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(f"Working out {count(len(run.spans))} spans"):
+    with Console(stderr=True).status(f"Working out {count(spans)} spans"):
         yield
 
 

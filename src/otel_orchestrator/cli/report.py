@@ -9,7 +9,7 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
-from ..analysis.study import study
+from ..analysis.study import Study, study, study_of_parts
 from ..errors import NoRunsError, OrchestratorError
 from ..model import Run
 from ..reports import html as html_report
@@ -18,6 +18,7 @@ from ..reports import perfetto
 from ..reports import text as text_report
 from ..run_folder import folder_from_environment
 from ..sources.found import OF, Export, Source, find, read_one
+from ..sources.in_parts import read_in_parts
 from ..sources.jaeger import Wanted, is_jaeger
 from ..sources.runfiles import RunFile
 from ..sources.uncollected import uncollected
@@ -75,18 +76,18 @@ def command(
     if output is not None:
         check_free(output, force=force)
     source = find(run, folder or folder_from_environment(), jaeger_url)
-    found = _read(source)
+    told = _study(source, is_brief=shape == "text" and not everything)
+    run_id = told.run.id
     if run is None and isinstance(source, Export):
-        run = f"{source.path}{OF}{found.id}"  # by its id alone nothing is found in an export
+        run = f"{source.path}{OF}{run_id}"  # by its id alone nothing is found in an export
     typed_url = jaeger_url if _is_typed("jaeger_url") else None
     if output is None and shape in _FILES:
-        output = Path(_file_name(found.id) + _FILES[shape])
+        output = Path(_file_name(run_id) + _FILES[shape])
         check_free(output, force=force)
     # Examples are where the run was read from, whatever Jaeger is the usual one.
     jaeger_url = (source.url if isinstance(source, Wanted) else jaeger_url).rstrip("/")
     content: str | bytes
-    with analysing(found):
-        told = study(found)
+    with analysing(len(told.run.spans)):
         if shape == _PERFETTO:
             content = perfetto.render(told)
         elif shape == _HTML:
@@ -94,7 +95,7 @@ def command(
                 told,
                 jaeger_url=jaeger_url,
                 # A page is passed on: it does not say in which folder of whose this was.
-                run=named(run and _without_folder(run), found.id, jaeger_url=typed_url),
+                run=named(run and _without_folder(run), run_id, jaeger_url=typed_url),
             )
         elif shape == "json":
             content = json_report.render(told)
@@ -106,7 +107,7 @@ def command(
                 everything=everything,
                 explain=explain,
                 jaeger_url=jaeger_url if _may_be_in_jaeger(source) else None,
-                run=named(run, found.id, dir=folder, jaeger_url=typed_url),
+                run=named(run, run_id, dir=folder, jaeger_url=typed_url),
                 options=options_of(dir=folder or _elsewhere(source)),
             )
     if output is None:
@@ -126,9 +127,8 @@ def _elsewhere(source: Source) -> Path | None:
 def make_report(file: RunFile) -> str:
     """Read a run file and return its report for people."""
     url = JAEGER_URL if file.was_sent else None
-    return text_report.render(
-        study(_read(file)), width=report_width(), colour=is_coloured(), jaeger_url=url
-    )
+    told = _study(file, is_brief=True)
+    return text_report.render(told, width=report_width(), colour=is_coloured(), jaeger_url=url)
 
 
 def _shape_of(output: Path | None) -> str:
@@ -147,6 +147,26 @@ def _may_be_in_jaeger(source: Source) -> bool:
     asked = click.get_current_context().get_parameter_source("jaeger_url")
     is_usual = asked is ParameterSource.DEFAULT
     return not (is_usual and isinstance(source, RunFile)) or source.was_sent
+
+
+def _study(source: Source, *, is_brief: bool) -> Study:
+    """Read a run and work out what is to be said of it.
+
+    Args:
+        source: where it is.
+        is_brief: not every span is asked for.
+    """
+    if is_brief and isinstance(source, RunFile):
+        with progress_of(source.path) as progress:
+            parts = read_in_parts(source, progress)
+        if parts is not None:
+            with analysing(sum(part.digests.counted.spans for part in parts.parts)):
+                told = study_of_parts(parts)
+            if told is not None:
+                return told
+    run = _read(source)
+    with analysing(len(run.spans)):
+        return study(run)
 
 
 def _read(source: Source) -> Run:

@@ -115,7 +115,7 @@ def _jobs(view: JobsView) -> dict[str, Any]:
             {
                 "name": time.job.name,
                 "task_id": time.job.task_id,
-                "span_id": time.job.span.span_id,
+                "span_id": time.job.span_id,
                 **breakdown(time.breakdown),
             }
             for time in view.jobs

@@ -6,16 +6,12 @@ folder of run files, `label=NAME` for all runs of a folder with that label, or a
 
 from __future__ import annotations
 
-import gc
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +24,7 @@ from .baselines import read_baseline
 from .found import LABEL, OF, Export, Source, find, is_otlp, read, source_of
 from .jaeger import Wanted
 from .labels import Labelled, labels_in
+from .processes import each_in
 from .runfiles import RunFile, is_file, list_runs
 from .same import RunCopy, check_apart, each_once
 
@@ -127,7 +124,7 @@ def digests_of(
     found: dict[str, list[Digest]] = {}
     processes = min(len(sources), os.cpu_count() or 1)
     wanted = [(one, name not in named) for name, one in sources.items()]
-    with _each(processes if sum(sizes.values()) > _WORTH_PROCESSES else 1) as each:
+    with each_in(processes if sum(sizes.values()) > _WORTH_PROCESSES else 1) as each:
         for name, digests in zip(sources, each(_digests, wanted), strict=True):
             found[name] = digests
             if progress is not None:
@@ -209,26 +206,6 @@ def _size(source: Source) -> int:
         return 0 if isinstance(source, Wanted) else source.path.stat().st_size
     except OSError:  # it was removed just now
         return 0
-
-
-_Read = Callable[[tuple[Source, bool]], list[Digest]]
-_Each = Callable[[_Read, Sequence[tuple[Source, bool]]], Iterator[list[Digest]]]
-
-
-@contextmanager
-def _each(processes: int) -> Iterator[_Each]:
-    if processes == 1:
-        yield map
-        return
-    # Spawned: a fork would copy whatever thread draws the progress, in the middle of its drawing.
-    context = get_context("spawn")
-    try:
-        with ProcessPoolExecutor(processes, mp_context=context, initializer=gc.disable) as pool:
-            yield pool.map
-    except BrokenProcessPool as error:
-        raise RunFileError(
-            "a process that read runs was killed: is there enough memory?"
-        ) from error
 
 
 def _in_folder(word: str) -> list[RunFile | Export] | None:

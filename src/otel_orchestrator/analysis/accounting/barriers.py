@@ -60,5 +60,5 @@ def _barrier(superstep: Superstep, held: list[Held]) -> Barrier:
     straggler = superstep.straggler
     # What never started has no result that could wait.
     waits = [max(0, straggler.ended_ns - j.ended_ns) for j in superstep.jobs] if straggler else []
-    longest = sorted(held, key=lambda h: (-h.ns, h.job.span.span_id))
+    longest = sorted(held, key=lambda h: (-h.ns, h.job.span_id))
     return Barrier(superstep, straggler, sum(waits), tuple(longest), sum(h.ns for h in held))

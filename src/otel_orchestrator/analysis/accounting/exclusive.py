@@ -21,7 +21,9 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 from ... import semconv
+from ..calls import calls_of
 from ..clip import Key, Ran
+from ..did import Did
 from ..intervals import Interval
 from ..jobs import Job
 from ..outline import Outline
@@ -44,21 +46,39 @@ def exclusive(
         window: the interval.
         without: ids of tasks and nodes to leave out, with all that is below them.
     """
-    tally = Tally()
     start, end = max(top.start_ns, window[0]), min(top.end_ns, window[1])
-    if start < end:
-        _add_up(outline, tally, (start, end, top), without)
+    return added_up(outline, [(start, end, top)], without).breakdown()
+
+
+def added_up(
+    outline: Outline, one_by_one: Iterable[Running], without: frozenset[str] = _NONE
+) -> Tally:
+    """Add up what spans, each cut to an interval, and everything below them did.
+
+    Args:
+        outline, without: as above.
+        one_by_one: the spans, no two of which run at once.
+    """
+    tally = Tally()
+    for running in one_by_one:
+        if running[0] < running[1]:
+            _add_up(outline, tally, running, without)
     for ran, scaled in tally.own.items():
         take_short_waits(tally, ran, scaled >> SCALE_BITS)
-    return tally.breakdown()
+    tally.own.clear()
+    return tally
 
 
-def served(outline: Outline, job: Job) -> Breakdown:
-    """Break down what a job did while it had a slot."""
-    known = outline.served.get(job.ran)
+def did(outline: Outline, job: Job) -> Did:
+    """Add up what a job did; once, because all that follows asks for it."""
+    known = outline.did.get(job.span_id)
     if known is None:
-        known = exclusive(outline, job.top, job.busy, outline.not_of(job))
-        outline.served[job.ran] = known
+        strangers = outline.not_of(job)
+        known = outline.did[job.span_id] = Did(
+            served=exclusive(outline, job.top, job.busy, strangers),
+            scheduled=exclusive(outline, job.top, (job.scheduled_ns, job.barrier_ns), strangers),
+            calls=calls_of(outline.inside(job)),
+        )
     return known
 
 

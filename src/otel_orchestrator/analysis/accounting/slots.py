@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from msgspec import Struct
@@ -22,7 +22,7 @@ from ..intervals import Interval
 from ..outline import Outline
 from ..tally import IDLE, NO_WORK, Breakdown, breakdown_of, together
 from .assignment import Spell, assign
-from .exclusive import served
+from .exclusive import did
 
 _COUNTED: Final[tuple[Key, ...]] = tuple(
     (semconv.WAITING, category)
@@ -31,6 +31,7 @@ _COUNTED: Final[tuple[Key, ...]] = tuple(
 """Each task that waits for one of these keeps one idle slot from being used; in this order."""
 
 _NO_SLOT: Final = -1
+_SEVERAL: Final = 2
 
 # What an instant may be, besides: whether any task has open dependencies, and so on.
 _OPEN: Final = "open dependencies"
@@ -140,7 +141,7 @@ def _slot(outline: Outline, number: int, busy: list[Spell], idle: list[Spell]) -
     for spell in idle:
         key = spell.state, spell.category
         amounts[key] = amounts.get(key, 0) + spell.end_ns - spell.start_ns
-    worked = (served(outline, spell.job) for spell in busy if spell.job is not None)
+    worked = (did(outline, spell.job).served for spell in busy if spell.job is not None)
     spells = tuple(sorted((*busy, *idle), key=attrgetter("start_ns")))
     return Slot(number, spells, together((*worked, breakdown_of(amounts))))
 
@@ -154,41 +155,54 @@ def _idle(
     unused: dict[Key, int] = {}
     reasons: list[Idle] = []
     never_busy = outline.slots - len(busy)
+    numbers = range(len(busy))
     for start, end, now, occupied in _segments(outline, busy):
-        free = [number for number in range(len(busy)) if number not in occupied]
+        free = [number for number in numbers if number not in occupied]
+        if not free and not never_busy:
+            continue
         given = _reasons(now, len(free) + never_busy)
-        slots: dict[Key, int] = {}
-        for key, count in given:
-            slots[key] = slots.get(key, 0) + count
-        reasons += [Idle(start, end, *key, count) for key, count in slots.items()]
+        reasons += [Idle(start, end, *key, count) for key, count in _each_once(given)]
         # The first of them are for the slots that are busy at another time.
-        given.reverse()
-        for number in free:
-            key, count = given.pop()
-            _extend(idle[number], start, end, key)
-            if count > 1:
-                given.append((key, count - 1))
+        at = 0
         for key, count in given:
-            unused[key] = unused.get(key, 0) + count * (end - start)
+            used = free[at : at + count]
+            for number in used:
+                _extend(idle[number], start, end, *key)
+            at += count
+            if rest := count - len(used):
+                unused[key] = unused.get(key, 0) + rest * (end - start)
     return idle, unused, tuple(reasons)
 
 
-def _extend(spells: list[Spell], start: int, end: int, key: Key) -> None:
-    if spells and spells[-1].end_ns == start and (spells[-1].state, spells[-1].category) == key:
-        start = spells.pop().start_ns
-    spells.append(Spell(start, end, None, *key))
+def _each_once(given: list[tuple[Key, int]]) -> Iterable[tuple[Key, int]]:
+    if len(given) < _SEVERAL:
+        return given
+    slots: dict[Key, int] = {}
+    for key, count in given:
+        slots[key] = slots.get(key, 0) + count
+    return slots.items()
+
+
+def _extend(spells: list[Spell], start: int, end: int, state: str, category: str) -> None:
+    if spells:
+        last = spells[-1]
+        if last.end_ns == start and last.category == category and last.state == state:
+            spells.pop()
+            start = last.start_ns
+    spells.append(Spell(start, end, None, state, category))
 
 
 def _reasons(now: dict[str, int], slots: int) -> list[tuple[Key, int]]:
     """Return for how many slots there is which reason: so many of each, and one for the rest."""
     given: list[tuple[Key, int]] = []
     for key in _COUNTED:
-        if slots and (there := now.get(key[1])):
-            taken = min(there, slots)
+        if there := now.get(key[1]):
+            taken = there if there < slots else slots
             given.append((key, taken))
             slots -= taken
-    if slots:
-        given.append((_rest(now), slots))
+            if not slots:
+                return given
+    given.append((_rest(now), slots))
     return given
 
 
@@ -223,13 +237,18 @@ def _segments(
         for spell in of_slot
     )
     for name, interval, slot in chain(conditions, spells):
-        start, end = max(interval[0], earliest), min(interval[1], latest)
+        start, end = interval
+        if start >= end:
+            continue
+        start = start if start > earliest else earliest
+        end = end if end < latest else latest
         if start < end:
             changes += ((start, 1, name, slot), (end, -1, name, slot))
     now: dict[str, int] = {}
     occupied: set[int] = set()
     at_ns = earliest
-    changes.sort()
+    # Of one slot, what ends comes before what starts at that instant, as its spells do.
+    changes.sort(key=itemgetter(0))
     for instant, change, name, slot in (*changes, (latest, 0, "", _NO_SLOT)):
         if instant > at_ns:
             yield at_ns, instant, now, occupied
@@ -244,9 +263,10 @@ def _segments(
 
 def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
     for job in outline.jobs:
-        yield _OPEN, (job.planned_ns, job.deps_done_ns)
-        yield semconv.HELD, (job.deps_done_ns, job.released_ns)
-        yield semconv.CYCLE, (job.released_ns, job.scheduled_ns)
+        if job.dependency_ns or job.held_ns or job.cycle_ns:
+            yield _OPEN, (job.planned_ns, job.deps_done_ns)
+            yield semconv.HELD, (job.deps_done_ns, job.released_ns)
+            yield semconv.CYCLE, (job.released_ns, job.scheduled_ns)
         yield _JOBS, (job.scheduled_ns, job.barrier_ns)
         if not job.is_worker:
             yield _CONTROL, job.busy
@@ -263,11 +283,11 @@ def _conditions(outline: Outline) -> Iterator[tuple[str, Interval]]:
             ends = [j.ended_ns for j in superstep.jobs if j.started_ns < j.ended_ns]
             if ends:
                 yield _UNKNOWN, (min(ends), max(ends))
-    for wait in _between_jobs(outline.top):
+    for wait in between_jobs(outline.top):
         yield _CHECKPOINT if wait.key[1] == semconv.CHECKPOINT else _READER, wait.interval
 
 
-def _between_jobs(top: Ran) -> Iterator[Ran]:
+def between_jobs(top: Ran) -> Iterator[Ran]:
     """Yield the waits that are directly below the run, its loops and its supersteps."""
     stack = [top]
     while stack:

@@ -19,9 +19,9 @@ from ..clip import Ran
 from ..critical_path import critical_path
 from ..jobs import Job
 from ..outline import Outline
-from ..tally import Breakdown, Tally, together
+from ..tally import Breakdown, Tally, breakdown_of, together
 from .barriers import Barrier, barriers_of
-from .exclusive import exclusive, take_short_waits
+from .exclusive import did, exclusive, take_short_waits
 from .slots import SlotView, slot_view
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
@@ -58,6 +58,8 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
 }
 """How each view is made, by its name."""
 
+_DEPENDENCY: Final = (semconv.WAITING, semconv.DEPENDENCY)
+_HELD: Final = (semconv.WAITING, semconv.HELD)
 _CYCLE: Final = (semconv.WAITING, semconv.CYCLE)
 
 
@@ -126,13 +128,20 @@ def lifecycle_view(outline: Outline, task: JobsView) -> JobsView:
 
 def wall_view(outline: Outline) -> Breakdown:
     """Break the run down along the straggler of each superstep."""
+    if outline.on_wall is not None:
+        return outline.on_wall
     if not outline.supersteps:
         return _along_critical_path(outline)
+    return exclusive(outline, outline.top, outline.wall, beside_stragglers(outline))
+
+
+def beside_stragglers(outline: Outline) -> frozenset[str]:
+    """Return the ids of the jobs that are not on the wall: each superstep's straggler is."""
     beside: set[str] = set()
     for superstep in outline.supersteps:
         if superstep.straggler is not None:
             beside |= outline.strangers(superstep.ran, superstep.straggler)
-    return exclusive(outline, outline.top, outline.wall, frozenset(beside))
+    return frozenset(beside)
 
 
 def of_jobs_on_path(outline: Outline, jobs: Iterable[Job]) -> Breakdown:
@@ -166,23 +175,21 @@ def _along_critical_path(outline: Outline, counted: Container[Ran] | None = None
 
 
 def _task_time(outline: Outline, job: Job) -> JobTime:
-    start, end = job.scheduled_ns, job.barrier_ns
-    without = outline.not_of(job)
-    return JobTime(job, start, end, exclusive(outline, job.top, (start, end), without))
+    return JobTime(job, job.scheduled_ns, job.barrier_ns, did(outline, job).scheduled)
 
 
 def _lifecycle(outline: Outline, time: JobTime) -> JobTime:
     job = time.job
     next_loop = bisect_left(outline.loops, job.barrier_ns)
     observed = outline.loops[next_loop] if next_loop < len(outline.loops) else outline.wall[1]
-    before = Tally()
-    before.add((semconv.WAITING, semconv.DEPENDENCY), job.dependency_ns)
-    before.add((semconv.WAITING, semconv.HELD), job.held_ns)
-    before.add(_CYCLE, job.cycle_ns)
-    after = Tally()
-    after.add(_CYCLE, observed - job.barrier_ns)
-    parts = (before.breakdown(), time.breakdown, after.breakdown())
-    return JobTime(job, job.planned_ns, observed, together(parts))
+    amounts = {(part.state, part.category): part.ns for part in time.breakdown.parts}
+    for key, ns in (
+        (_DEPENDENCY, job.dependency_ns),
+        (_HELD, job.held_ns),
+        (_CYCLE, job.cycle_ns + observed - job.barrier_ns),
+    ):
+        amounts[key] = amounts.get(key, 0) + ns
+    return JobTime(job, job.planned_ns, observed, breakdown_of(amounts))
 
 
 def _jobs_view(times: Iterable[JobTime]) -> JobsView:

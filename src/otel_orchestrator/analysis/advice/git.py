@@ -3,57 +3,238 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
-from typing import Final
+
+from msgspec import Struct
 
 from ... import semconv
 from ...model import Span
 from ...semconv import OK, Attr
 from ..groups import grouped
-from ..in_flight import peak
 from .pieces import (
     BATCH_COMMITS,
     HOOKS_DOMINATE,
     HOOKS_SHARE,
     LEAST_COMMITS,
-    LEAST_WORKTREES,
     LOCK_CONTENTION,
-    REUSE_WORKTREES,
     Advice,
     Look,
+    Pointed,
+    Worst,
+    examples_of,
+    worst_of,
 )
+from .worktrees import Place, Worktree, place_of, reuse_worktrees, worktrees_seen
 
-_ADD: Final = "git worktree add"
-_REMOVE: Final = "git worktree remove"
+
+class Commits(Struct, frozen=True, gc=False, array_like=True):
+    """Commits of one node in one worktree, or several times those.
+
+    Attributes:
+        kept_ns: how long the longest of each took.
+    """
+
+    count: int
+    spent_ns: int
+    kept_ns: int
+    worst: tuple[Worst, ...]
+
+
+class Hooks(Struct, frozen=True, gc=False, array_like=True):
+    """The runs of one hook.
+
+    Attributes:
+        commands_ns: how long the commands took that ran it.
+        hooks_ns: how long it took itself.
+    """
+
+    name: str
+    count: int
+    commands_ns: int
+    hooks_ns: int
+    worst: tuple[Worst, ...]
+
+
+class Locks(Struct, frozen=True, gc=False, array_like=True):
+    """The failures for one lock.
+
+    Attributes:
+        spent_ns: how long the commands took that failed.
+        lost_ns: the time until the same was tried again.
+    """
+
+    lock: str
+    count: int
+    spent_ns: int
+    lost_ns: int
+    worst: tuple[Worst, ...]
+
+
+class Failed(Struct, frozen=True, gc=False, array_like=True):
+    """A command that failed because somebody else held a lock."""
+
+    lock: str
+    command: Pointed
+
+
+class Attempts(Struct, frozen=True, gc=False, array_like=True):
+    """Commands of one worker that do the same.
+
+    Attributes:
+        name: what they do.
+        starts: when, in order.
+    """
+
+    name: str
+    place: Place
+    starts: tuple[int, ...]
+    failed: tuple[Failed, ...]
+
+
+class GitSeen(Struct, frozen=True, gc=False):
+    """What a part of a run tells of git.
+
+    Attributes:
+        commits: of all nodes with enough of them in one worktree.
+        shared_commits: of the node that the outermost graph is below, if it is below one: other
+            parts may have more of them.
+        worktrees: what was added or removed, by start.
+        hooks: by name.
+        locks: what failed, by lock.
+        shared_attempts: of the node that the outermost graph is below.
+    """
+
+    commits: Commits
+    shared_commits: tuple[tuple[Place, Commits], ...]
+    worktrees: tuple[Worktree, ...]
+    hooks: tuple[Hooks, ...]
+    locks: tuple[Locks, ...]
+    shared_attempts: tuple[Attempts, ...]
+
+
 _ByName = Mapping[str, Sequence[Span]]
-"""The commands of a run, by their spans' name and start."""
+"""The commands of a part of a run, by their spans' name and start."""
+_Worker = Callable[[Span], str]
 
 
-def git_advice(look: Look) -> Iterator[Advice]:
-    """Yield what could be done about git in a run."""
-    commands: list[Span] = []
+def git_seen(look: Look) -> GitSeen:
+    """Look at git in a run, or in a part of it."""
+    by_name: defaultdict[str, list[Span]] = defaultdict(list)
     hooks: list[Span] = []
+    locked: set[str] = set()
     for span in look.git:
-        if not semconv.is_git_part(span.attributes):
-            commands.append(span)
-        elif span.attributes[Attr.GIT_PART] == "hook":
+        attributes = span.attributes
+        if not semconv.is_git_part(attributes):
+            by_name[span.name].append(span)
+            if Attr.GIT_LOCK in attributes:
+                locked.add(span.name)
+        elif attributes[Attr.GIT_PART] == "hook":
             hooks.append(span)
-    by_name = grouped(commands, attrgetter("name"))
-    yield from _batch_commits(look, by_name)
-    yield from _reuse_worktrees(look, by_name)
-    yield from _hooks_dominate(look, hooks)
-    yield from _lock_contention(look, by_name)
+    worker_of = _workers(look)
+    shared = _shared_worker(look)
+    attempts = _attempts(look, by_name, locked if shared is None else by_name, worker_of)
+    return GitSeen(
+        *_commits_seen(look, by_name.get("git commit", ()), worker_of, shared),
+        worktrees_seen(look, by_name),
+        tuple(_hooks_seen(look, hooks)),
+        tuple(_locks_of([same for worker, same in attempts if worker != shared])),
+        tuple([same for worker, same in attempts if worker == shared]),
+    )
 
 
-def _place(span: Span) -> tuple[str | None, str | None]:
-    return span.text(Attr.REPOSITORY_NAME), span.text(Attr.WORKTREE)
+def git_advice(parts: Sequence[GitSeen]) -> Iterator[Advice]:
+    """Yield what could be done about git in a run of which these are the parts."""
+    yield from _batch_commits(parts)
+    yield from reuse_worktrees(chain.from_iterable([part.worktrees for part in parts]))
+    yield from _hooks_dominate(parts)
+    yield from _lock_contention(parts)
 
 
-def _worker_of(look: Look, span: Span) -> str:
-    """Return the id of the node that a span works for; of its parent where there is no node."""
-    node = look.nearest(span, (semconv.NODE,))
-    return (span.parent_id or "") if node is None else node.span_id
+def _workers(look: Look) -> _Worker:
+    """Return what tells the node that a span works for; its parent where there is no node."""
+    known: dict[str | None, str] = {}
+
+    def worker_of(span: Span) -> str:
+        worker = known.get(span.parent_id)
+        if worker is None:
+            node = look.nearest(span, (semconv.NODE,))
+            worker = (span.parent_id or "") if node is None else node.span_id
+            known[span.parent_id] = worker
+        return worker
+
+    return worker_of
+
+
+def _shared_worker(look: Look) -> str | None:
+    """Return the node that works in all parts of a run: one that the outermost graph is below."""
+    node = None if look.root is None else look.nearest(look.root, (semconv.NODE,))
+    return None if node is None else node.span_id
+
+
+# --- commits ---
+
+
+def _commits_seen(
+    look: Look, commits: Iterable[Span], worker_of: _Worker, shared: str | None
+) -> tuple[Commits, tuple[tuple[Place, Commits], ...]]:
+    ended_well = [s for s in commits if s.outcome == OK]
+    groups = grouped(ended_well, lambda s: (worker_of(s), place_of(s)))
+    enough = [
+        group
+        for (worker, _), group in groups.items()
+        if worker != shared and len(group) >= LEAST_COMMITS
+    ]
+    shared_commits = [
+        (place, _commits(look, [group]))
+        for (worker, place), group in groups.items()
+        if worker == shared
+    ]
+    return _commits(look, enough), tuple(shared_commits)
+
+
+def _commits(look: Look, groups: Sequence[Sequence[Span]]) -> Commits:
+    spent = list(chain.from_iterable(groups))
+    # One commit has to stay, and it may be the longest.
+    kept_ns = sum([max(map(look.run.duration_of, group)) for group in groups])
+    return Commits(len(spent), look.total(spent), kept_ns, look.longest(spent))
+
+
+def _batch_commits(parts: Sequence[GitSeen]) -> Iterator[Advice]:
+    enough = [part.commits for part in parts]
+    shared = chain.from_iterable([part.shared_commits for part in parts])
+    for of_place in grouped(shared, lambda found: found[0]).values():
+        commits = [one for _, one in of_place]
+        if sum([one.count for one in commits]) >= LEAST_COMMITS:
+            enough.append(_one_of(commits))
+    if count := sum([one.count for one in enough]):
+        spent_ns = sum([one.spent_ns for one in enough])
+        kept_ns = sum([one.kept_ns for one in enough])
+        worst = examples_of([one.worst for one in enough])
+        yield Advice(BATCH_COMMITS, "", count, spent_ns, spent_ns - kept_ns, worst)
+
+
+def _one_of(parts: Sequence[Commits]) -> Commits:
+    """Join commits of one node in one worktree."""
+    return Commits(
+        sum([one.count for one in parts]),
+        sum([one.spent_ns for one in parts]),
+        max([one.kept_ns for one in parts]),
+        worst_of(chain.from_iterable([one.worst for one in parts])),
+    )
+
+
+# --- hooks ---
+
+
+def _hooks_seen(look: Look, hooks: Sequence[Span]) -> Iterator[Hooks]:
+    known = [(s, command) for s in hooks if (command := _command_of(look, s)) is not None]
+    for name, found in grouped(known, lambda pair: pair[0].name).items():
+        runs = [part for part, _ in found]
+        run_it = {command.span_id: command for _, command in found}.values()
+        yield Hooks(name, len(runs), look.total(run_it), look.total(runs), look.longest(runs))
 
 
 def _command_of(look: Look, part: Span) -> Span | None:
@@ -62,88 +243,74 @@ def _command_of(look: Look, part: Span) -> Span | None:
     return around if around is not None and around.operation == semconv.GIT else None
 
 
-def _batch_commits(look: Look, by_name: _ByName) -> Iterator[Advice]:
-    commits = [s for s in by_name.get("git commit", ()) if s.outcome == OK]
-    groups = [
-        group
-        for group in grouped(commits, lambda s: (_worker_of(look, s), _place(s))).values()
-        if len(group) >= LEAST_COMMITS
-    ]
-    if groups:
-        spent = [s for group in groups for s in group]
-        # One commit has to stay, and it may be the longest.
-        kept_ns = sum(max(map(look.run.duration_of, group)) for group in groups)
-        spent_ns = look.total(spent)
-        yield Advice(
-            BATCH_COMMITS, "", len(spent), spent_ns, spent_ns - kept_ns, look.longest(spent)
-        )
-
-
-def _reuse_worktrees(look: Look, by_name: _ByName) -> Iterator[Advice]:
-    commands = [*by_name.get(_ADD, ()), *by_name.get(_REMOVE, ())]
-    # added, removed: both of one folder, which is gone at the run's end
-    pairs: list[tuple[Span, Span]] = []
-    open_: dict[object, Span] = {}
-    for span in sorted(commands, key=attrgetter("start_ns", "span_id")):
-        if span.outcome != OK:
-            continue
-        if span.name == _ADD:
-            open_[_place(span)] = span
-        elif (added := open_.pop(_place(span), None)) is not None:
-            pairs.append((added, span))
-    needed = peak((added.start_ns, look.run.end_of(removed)) for added, removed in pairs)
-    if len(pairs) < LEAST_WORKTREES or needed >= len(pairs):
-        return
-    spans = [s for pair in pairs for s in pair]
-    # As many as were in use at once have to be made; the dearest might be among them.
-    costs = sorted(map(look.total, pairs))
-    yield Advice(
-        REUSE_WORKTREES,
-        "",
-        len(pairs),
-        sum(costs),
-        sum(costs[: len(pairs) - needed]),
-        look.longest(spans),
-    )
-
-
-def _hooks_dominate(look: Look, hooks: Sequence[Span]) -> Iterator[Advice]:
-    known = [(s, command) for s in hooks if (command := _command_of(look, s)) is not None]
-    for name, found in sorted(grouped(known, lambda pair: pair[0].name).items()):
-        run_it = {command.span_id: command for _, command in found}.values()
-        spent_ns, hooks_ns = look.total(run_it), look.total(part for part, _ in found)
+def _hooks_dominate(parts: Sequence[GitSeen]) -> Iterator[Advice]:
+    every = chain.from_iterable([part.hooks for part in parts])
+    for name, found in sorted(grouped(every, attrgetter("name")).items()):
+        spent_ns = sum([one.commands_ns for one in found])
+        hooks_ns = sum([one.hooks_ns for one in found])
         if hooks_ns >= HOOKS_SHARE * spent_ns:
-            worst = look.longest(part for part, _ in found)
+            count = sum([one.count for one in found])
+            worst = examples_of([one.worst for one in found])
             subject = name.removeprefix("git hook ")
-            yield Advice(HOOKS_DOMINATE, subject, len(found), spent_ns, hooks_ns, worst)
+            yield Advice(HOOKS_DOMINATE, subject, count, spent_ns, hooks_ns, worst)
 
 
-def _lock_contention(look: Look, by_name: _ByName) -> Iterator[Advice]:
-    def same(span: Span) -> tuple[object, str]:
-        return _place(span), _worker_of(look, span)
-
-    failed: list[Span] = []
-    until_retried: dict[str, int] = {}
-    for commands in by_name.values():
-        locked = [s for s in commands if Attr.GIT_LOCK in s.attributes]
-        attempts = grouped(commands, same) if locked else {}
-        for span in locked:
-            until_retried[span.span_id] = _until_next(look, span, attempts[same(span)])
-        failed += locked
-    for lock, spans in sorted(grouped(failed, lambda s: str(s.text(Attr.GIT_LOCK))).items()):
-        lost_ns = sum(until_retried[s.span_id] for s in spans)
-        worst = look.worst((s, ns := until_retried[s.span_id], _told(look, s, ns)) for s in spans)
-        yield Advice(LOCK_CONTENTION, lock, len(spans), look.total(spans), lost_ns, worst)
+# --- locks ---
 
 
-def _told(look: Look, failed: Span, until_ns: int) -> str:
-    is_retried = until_ns != look.run.duration_of(failed)
-    return "until the same was tried again" if is_retried else ""
+def _attempts(
+    look: Look, by_name: _ByName, names: Iterable[str], worker_of: _Worker
+) -> list[tuple[str, Attempts]]:
+    """Return what some commands did, again and again, with the worker that they did it for."""
+    attempts: list[tuple[str, Attempts]] = []
+    for name in names:
+        same = grouped(by_name[name], lambda s: (place_of(s), worker_of(s)))
+        for (place, worker), commands in same.items():
+            failed = [
+                Failed(str(s.text(Attr.GIT_LOCK)), look.pointed(s))
+                for s in commands
+                if Attr.GIT_LOCK in s.attributes
+            ]
+            starts = tuple([s.start_ns for s in commands])
+            attempts.append((worker, Attempts(name, place, starts, tuple(failed))))
+    return attempts
 
 
-def _until_next(look: Look, failed: Span, attempts: Sequence[Span]) -> int:
-    # If the same was not tried again, what it took itself.
-    later = bisect_right(attempts, failed.start_ns, key=lambda s: s.start_ns)
-    if later == len(attempts):
-        return look.run.duration_of(failed)
-    return attempts[later].start_ns - failed.start_ns
+def _locks_of(attempts: Iterable[Attempts]) -> Iterator[Locks]:
+    lost: defaultdict[str, list[Worst]] = defaultdict(list)
+    for same in attempts:
+        for failed in same.failed:
+            lost[failed.lock].append(_lost(failed.command, same.starts))
+    for lock, found in lost.items():
+        spent_ns = sum([one.span.took_ns for one in found])
+        yield Locks(lock, len(found), spent_ns, sum([one.ns for one in found]), worst_of(found))
+
+
+def _lost(failed: Pointed, starts: Sequence[int]) -> Worst:
+    """Return the time until the same was tried again; if it was not, what it took itself."""
+    later = bisect_right(starts, failed.start_ns)
+    until_ns = failed.took_ns if later == len(starts) else starts[later] - failed.start_ns
+    is_retried = until_ns != failed.took_ns
+    return Worst(until_ns, "until the same was tried again" if is_retried else "", failed)
+
+
+def _lock_contention(parts: Sequence[GitSeen]) -> Iterator[Advice]:
+    shared = chain.from_iterable([part.shared_attempts for part in parts])
+    joined = [
+        Attempts(
+            *same,
+            tuple(sorted(chain.from_iterable([one.starts for one in found]))),
+            tuple(chain.from_iterable([one.failed for one in found])),
+        )
+        for same, found in grouped(shared, attrgetter("name", "place")).items()
+    ]
+    every = [*chain.from_iterable([part.locks for part in parts]), *_locks_of(joined)]
+    for lock, of_lock in sorted(grouped(every, attrgetter("lock")).items()):
+        yield Advice(
+            LOCK_CONTENTION,
+            lock,
+            sum([one.count for one in of_lock]),
+            sum([one.spent_ns for one in of_lock]),
+            sum([one.lost_ns for one in of_lock]),
+            examples_of([one.worst for one in of_lock]),
+        )

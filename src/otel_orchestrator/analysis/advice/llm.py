@@ -2,165 +2,162 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
-from operator import attrgetter, itemgetter
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
+from typing import TypeVar
 
-from ... import semconv
-from ...model import Span
-from ...semconv import OK, Attr
-from ..calls import is_call, model_of, tokens_of
+from msgspec import Struct
+
 from ..groups import grouped
-from .pieces import EQUAL_PROMPTS, SEQUENTIAL_CALLS, Advice, Look
-from .prompts import EqualPrompts, equal_prompts
-
-# What calls are made by. Those of an agent follow on each other: each is asked with the answer of
-# the one before; those inside of another call are that call's own business.
-_MAKERS: Final = (
-    semconv.NODE,
-    semconv.TASK,
-    semconv.EXECUTE_TOOL,
-    semconv.INVOKE_WORKFLOW,
-    semconv.INVOKE_AGENT,
-    semconv.CHAT,
-)
-_IN_SEQUENCE: Final = (semconv.INVOKE_AGENT, semconv.CHAT)
+from .pieces import EQUAL_PROMPTS, Advice, Look, Pointed, Worst, examples_of
+from .prompts import Asked, EqualPrompts, asked_of, equal_prompts
+from .rows import Rows, Steps, rows_seen, sequential_calls
 
 
-def llm_advice(look: Look) -> Iterator[Advice]:
-    """Yield what could be done about LLM calls in a run."""
-    yield from _equal_prompts(look)
-    yield from _sequential_calls(look)
+class AskedCall(Asked, frozen=True, gc=False, array_like=True):
+    """What a call asked, and what an example says of it."""
+
+    trace_id: str
+    name: str
+    task_id: str | None
+
+    @property
+    def model(self) -> str:
+        """The model that it asked for, as `model_of` tells it of a span."""
+        model = self.same[1]
+        return (None if model is None else str(model)) or self.name.partition(" ")[2]
+
+    @property
+    def pointed(self) -> Pointed:
+        """What an example says of it."""
+        return Pointed(
+            self.span_id, self.trace_id, self.name, self.task_id, self.start_ns, self.took_ns
+        )
 
 
-def _equal_prompts(look: Look) -> Iterator[Advice]:
-    equal = equal_prompts(look.calls, lambda s: (s.start_ns, look.run.end_of(s)))
-    asked = [g for g in equal if g.repeated]
-    for model, groups in grouped(asked, lambda g: model_of(g.calls[0])).items():
-        count = sum(len(g.repeated) for g in groups)
-        spent_ns = sum(look.total(g.calls) for g in groups)
-        saved = [_repeated(look, g) for g in groups]
-        saved_ns = sum(ns for _, ns, _ in saved)
-        worst = look.worst(saved)
+class Repeats(Struct, frozen=True, gc=False, array_like=True):
+    """The calls that repeat one prompt within their part of a run, whatever the other parts hold.
+
+    Attributes:
+        first: the first of the part that asks the same.
+        longest: the longest of them.
+    """
+
+    count: int
+    spent_ns: int
+    first: AskedCall
+    longest: AskedCall
+
+
+class LlmSeen(Struct, frozen=True, gc=False):
+    """What a part of a run tells of its LLM calls.
+
+    Attributes:
+        asked: the calls that may repeat what others asked, or that others may repeat.
+        repeats: those that do whatever the other parts hold.
+        rows: calls in a row of one node or other maker, each all in this part.
+        outermost: what may be calls in a row of the outermost graph.
+    """
+
+    asked: tuple[AskedCall, ...]
+    repeats: tuple[Repeats, ...]
+    rows: tuple[Rows, ...]
+    outermost: Steps | None
+
+
+def llm_seen(look: Look) -> LlmSeen:
+    """Look at the LLM calls of a run, or of a part of it."""
+    return LlmSeen(*_asked(look), *rows_seen(look))
+
+
+def llm_advice(parts: Sequence[LlmSeen]) -> Iterator[Advice]:
+    """Yield what could be done about LLM calls in a run of which these are the parts."""
+    yield from _equal_prompts(parts)
+    yield from sequential_calls(
+        chain.from_iterable([part.rows for part in parts]),
+        [part.outermost for part in parts if part.outermost is not None],
+    )
+
+
+def _asked(look: Look) -> tuple[tuple[AskedCall, ...], tuple[Repeats, ...]]:
+    """Return what was asked, without what is repeated within this part, and that, added up."""
+    end_of = look.run.end_of
+    every = [asked_of(call, call.start_ns, end_of(call)) for call in look.calls]
+    asked = [one for one in every if one is not None]
+    repeats: list[Repeats] = []
+    gone: set[str] = set()
+    for group in equal_prompts(asked):
+        # What they repeat was answered before they were, so nothing needs their answer. That is not
+        # so with a clock that went back.
+        again = [one for one in group.repeated if one.start_ns <= one.end_ns]
+        if again:
+            first, longest = _call(look, group.calls[0]), _call(look, _longest(again))
+            repeats.append(Repeats(len(again), _took(again), first, longest))
+            gone.update([one.span_id for one in again])
+    return tuple([_call(look, one) for one in asked if one.span_id not in gone]), tuple(repeats)
+
+
+def _call(look: Look, asked: Asked) -> AskedCall:
+    call = look.forest.by_id[asked.span_id]
+    return AskedCall(
+        asked.span_id,
+        asked.start_ns,
+        asked.end_ns,
+        asked.same,
+        asked.is_answered,
+        call.trace_id,
+        call.name,
+        look.task_of(call),
+    )
+
+
+_AnyAsked = TypeVar("_AnyAsked", bound=Asked)
+
+
+def _longest(asked: Iterable[_AnyAsked]) -> _AnyAsked:
+    return max(asked, key=lambda one: (one.took_ns, one.span_id))
+
+
+def _took(asked: Iterable[Asked]) -> int:
+    return sum([one.took_ns for one in asked])
+
+
+def _equal_prompts(parts: Sequence[LlmSeen]) -> Iterator[Advice]:
+    repeats = grouped(chain.from_iterable([p.repeats for p in parts]), lambda r: r.first.same)
+    equal = equal_prompts(chain.from_iterable([p.asked for p in parts]))
+    groups = {g.calls[0].same: g for g in equal if g.repeated or g.calls[0].same in repeats}
+    for same, found in repeats.items():
+        groups.setdefault(same, EqualPrompts((found[0].first,), (), ()))
+    prompts = [_prompt(group, repeats.get(same, ())) for same, group in groups.items()]
+    for model, of_model in sorted(grouped(prompts, attrgetter("model")).items()):
+        count = sum(p.count for p in of_model)
+        spent_ns = sum(p.spent_ns for p in of_model)
+        saved_ns = sum(p.saved.ns for p in of_model)
+        worst = examples_of([[p.saved for p in of_model]])
         yield Advice(EQUAL_PROMPTS, model, count, spent_ns, saved_ns, worst)
 
 
-def _repeated(look: Look, group: EqualPrompts) -> tuple[Span, int, str]:
-    """Return the longest of the calls that repeat a prompt, the time of all of them, and a note."""
-    times = [(look.run.duration_of(s), s.span_id, s) for s in group.repeated]
-    _, _, longest = max(times, key=itemgetter(0, 1))
-    others = len(times) - 1
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """One prompt that was asked again."""
+
+    model: str
+    count: int
+    spent_ns: int
+    saved: Worst
+
+
+def _prompt(group: EqualPrompts[AskedCall], repeats: Sequence[Repeats]) -> _Prompt:
+    count = len(group.repeated) + sum([r.count for r in repeats])
+    repeats_ns = sum([r.spent_ns for r in repeats])
+    longest = _longest([*group.repeated, *[r.longest for r in repeats]])
+    others = count - 1
     note = f"with {others} more that {'asks' if others == 1 else 'ask'} the same" if others else ""
-    return longest, sum([ns for ns, _, _ in times]), note
-
-
-def _sequential_calls(look: Look) -> Iterator[Advice]:
-    makers = _makers(look)
-    holds_calls = _holds_calls(look) if makers else set()
-    found = [
-        (maker, row)
-        for maker in makers
-        for row in _rows(look, _steps(look, maker, holds_calls))
-        if len(row) > 1
-    ]
-    for name, rows in grouped(found, lambda f: f[0].name).items():
-        spent = [call for _, row in rows for talk in row for call in talk]
-        saved = [(maker, _saved(look, row), _told(row)) for maker, row in rows]
-        saved_ns = sum(ns for _, ns, _ in saved)
-        worst = look.worst(saved)
-        yield Advice(SEQUENTIAL_CALLS, name, len(spent), look.total(spent), saved_ns, worst)
-
-
-def _makers(look: Look) -> list[Span]:
-    """Return the spans that made several calls which need not follow on each other."""
-    makers: dict[str, Span] = {}
-    made: Counter[str] = Counter()
-    for siblings in grouped(look.calls, attrgetter("parent_id")).values():
-        maker = look.nearest(siblings[0], _MAKERS)
-        if maker is not None and maker.operation not in _IN_SEQUENCE:
-            makers[maker.span_id] = maker
-            made[maker.span_id] += len(siblings)
-    return [maker for span_id, maker in makers.items() if made[span_id] > 1]
-
-
-def _holds_calls(look: Look) -> set[str]:
-    """Return the ids of all spans that calls are below."""
-    held: set[str] = set()
-    for call in {s.parent_id: s for s in look.calls}.values():
-        for above in look.above(call):
-            if above.span_id in held:
-                break  # and so is all that is above it
-            held.add(above.span_id)
-    return held
-
-
-def _saved(look: Look, row: Sequence[Sequence[Span]]) -> int:
-    """Return what asking everything at once would save: all but the longest conversation."""
-    times = [look.total(talk) for talk in row]
-    return sum(times) - max(times)
-
-
-def _told(row: Sequence[Sequence[Span]]) -> str:
-    return f"of it saved at most, for {sum(map(len, row))} calls in a row"
-
-
-def _steps(look: Look, maker: Span, holds_calls: set[str]) -> list[Span]:
-    """Return what a node did, by start: its calls, and whatever else was recorded as work.
-
-    A span that only stands around calls, as one of the user's own may, is looked into.
-    """
-    steps: list[Span] = []
-    stack = list(look.forest.children(maker))
-    while stack:
-        span = stack.pop()
-        stands_around = span.span_id in holds_calls and span.operation not in _MAKERS
-        if stands_around and not is_call(span):
-            stack.extend(look.forest.children(span))
-        elif span.state != semconv.WAITING:
-            steps.append(span)
-    return sorted(steps, key=lambda s: (s.start_ns, s.span_id))
-
-
-def _rows(look: Look, steps: Sequence[Span]) -> Iterator[list[list[Span]]]:
-    """Yield calls that follow on each other with nothing between them, as conversations.
-
-    call a  ├───┤                              a │ b c │         d          two rows of calls;
-    call b        ├───┤                                                     c was asked with what
-    call c              ├───┤                                               b was and its answer,
-    git                       ├─┤                                           so b and c are one
-    call d                        ├───┤                                     conversation
-    """
-    row: list[list[Span]] = []
-    ended_ns = 0
-    for step, following in zip_longest(steps, steps[1:]):
-        end_ns = look.run.end_of(step)
-        is_alone = ended_ns <= step.start_ns and (following is None or end_ns <= following.start_ns)
-        ended_ns = max(ended_ns, end_ns)
-        if is_call(step) and is_alone:
-            if row and _may_go_on(row[-1][-1], step):
-                row[-1].append(step)
-            else:
-                row.append([step])
-        elif row:
-            yield row
-            row = []
-    if row:
-        yield row
-
-
-def _may_go_on(before: Span, call: Span) -> bool:
-    """Return whether a call looks like one that was made because of the one before."""
-    if before.outcome != OK:
-        return True  # tried again, or asked of another model
-    asked = call.text(Attr.PROMPT_HASH)
-    if asked is not None and asked == before.text(Attr.PROMPT_HASH):
-        return True  # the answer did not do; or a cache would, which is advice of its own
-    prompt, now = tokens_of(before, Attr.INPUT_TOKENS), tokens_of(call, Attr.INPUT_TOKENS)
-    if prompt is None or now is None:
-        return False
-    # What a model thought is not sent back to it.
-    told = tokens_of(before, Attr.OUTPUT_TOKENS) or 0
-    answer = max(0, told - (tokens_of(before, Attr.REASONING_TOKENS) or 0))
-    return now >= prompt + answer
+    return _Prompt(
+        group.calls[0].model,
+        count,
+        _took(group.calls) + repeats_ns,
+        Worst(_took(group.repeated) + repeats_ns, note, longest.pointed),
+    )

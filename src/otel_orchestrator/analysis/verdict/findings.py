@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 from ... import semconv
 from ...model import Span
 from ..accounting.views import Accounting
+from ..calls import CallsFound
 from ..examples import Example
 from ..jobs import Job
 from ..outline import Outline
@@ -66,7 +68,7 @@ class Finding:
     advice: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """The run, and what all four findings look at.
 
@@ -84,7 +86,7 @@ class Case:
         """The run, taken apart."""
         return self.accounting.outline
 
-    @property
+    @cached_property
     def workers(self) -> tuple[Job, ...]:
         """The workers; by hand, where no span says task, every job."""
         if self.outline.supersteps:
@@ -92,12 +94,18 @@ class Case:
         jobs = self.outline.jobs
         return tuple(j for j in jobs if j.is_worker) or jobs
 
+    @cached_property
+    def calls(self) -> CallsFound:
+        """What the jobs called."""
+        return self.outline.calls or self.phases.calls_of(self.workers)
+
     def service(self, job: Job) -> Breakdown:
         """Return what a job did from its start to its end."""
         return self.phases.service(job)
 
+    @cached_property
     def chain(self) -> list[Job]:
-        """Return the workers on the wall: each turn's straggler and what it queued for."""
+        """The workers on the wall: each turn's straggler and what it queued for."""
         return [j for turn in self.phases.turns for j in turn.slot_chain()]
 
     def of_wall(self, ns: int) -> float:

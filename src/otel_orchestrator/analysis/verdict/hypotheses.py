@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from heapq import nlargest, nsmallest
+from heapq import nsmallest
 from statistics import median
 from typing import Final
 
@@ -13,10 +13,8 @@ from ..accounting.barriers import Barrier
 from ..accounting.exclusive import exclusive
 from ..accounting.views import of_jobs_on_path
 from ..calls import is_call
-from ..clip import Ran
 from ..examples import Example, example
 from ..intervals import Interval, union
-from ..jobs import Job
 from ..tally import Breakdown, together
 from .findings import MATERIAL, Case, Finding, Number, finding
 
@@ -38,13 +36,18 @@ def in_llm(did: Breakdown) -> int:
 def llm(case: Case) -> Finding:
     """Judge LLM latency by what the typical worker does."""
     services = [case.service(j) for j in case.workers]
+    called = [in_llm(s) for s in services]
     # What never started, or came out of a cache, says nothing of what workers do.
-    ratios = [_ratio(in_llm(s), s.whole_ns - s.ns(semconv.GIT)) for s in services if s.whole_ns]
-    total = sum(map(in_llm, services))
-    on_wall = sum(in_llm(case.service(j)) for j in case.chain())
+    ratios = [
+        _ratio(ns, s.whole_ns - s.ns(semconv.GIT))
+        for ns, s in zip(called, services, strict=True)
+        if s.whole_ns
+    ]
+    total = sum(called)
+    on_wall = sum(in_llm(case.service(j)) for j in case.chain)
     if not case.outline.supersteps:
         on_wall = in_llm(of_jobs_on_path(case.outline, case.workers))
-    calls = [(s, job) for job in case.workers for s in case.phases.called(job).llm]
+    calls = case.calls.llm
     shares = case.of_wall(on_wall), case.of_slots(total)
     return finding(
         case,
@@ -52,7 +55,7 @@ def llm(case: Case) -> Finding:
         title="LLM latency: workers spend their time in LLM calls",
         concerns=(semconv.LLM, *_LLM_WAITS),
         doubt=None
-        if calls
+        if calls.count
         else "no worker's LLM call was recorded: none was made, or none is traced",
         measure=median(ratios) if ratios else None,
         threshold=LLM_SHARE_OF_TASK,
@@ -60,13 +63,13 @@ def llm(case: Case) -> Finding:
         shares=shares,
         is_material=max(shares) >= MATERIAL,
         numbers=(
-            Number("LLM calls of workers", len(calls), "count"),
+            Number("LLM calls of workers", calls.count, "count"),
             Number("in LLM calls, all workers", total, "ns"),
             Number("in LLM calls, on the wall", on_wall, "ns"),
             Number("of which rate limits", _sum(services, semconv.RATE_LIMIT), "ns"),
             Number("of which waits for a connection", _sum(services, semconv.POOL), "ns"),
         ),
-        examples=_longest(calls),
+        examples=calls.longest,
         advice=(
             "Use a faster or smaller model for simple tasks, and ask for shorter answers: output"
             " tokens are what takes the time.",
@@ -81,37 +84,32 @@ def llm(case: Case) -> Finding:
 def git(case: Case) -> Finding:
     """Judge git by its share of the wall."""
     cycle = (*case.phases.opening, *case.phases.cycle)
-    by_workers = sum(case.service(j).ns(semconv.GIT) for j in case.chain())
+    by_workers = sum(case.service(j).ns(semconv.GIT) for j in case.chain)
     by_cycle = case.phases.total(cycle, semconv.GIT)
     on_wall = by_workers + by_cycle
     if not case.outline.supersteps:
         on_wall = case.accounting.wall.ns(semconv.GIT)
     total = case.accounting.slots.total.ns(semconv.GIT, state=semconv.WORKING)
-    commands = [
-        (s, job)
-        for job in (*case.workers, *cycle)
-        for s in case.phases.called(job).git
-        if not semconv.is_git_part(s.span.attributes)
-    ]
+    commands = case.calls.git
     return finding(
         case,
         key="git",
         title="File I/O in worktrees: git is slow",
         concerns=(semconv.GIT,),
         doubt=None
-        if commands
+        if commands.count
         else "no git command was recorded: none was run, or git is not traced",
         measure=case.of_wall(on_wall),
         threshold=GIT_SHARE_OF_WALL,
         told="of the wall is git",
         shares=(case.of_wall(on_wall), case.of_slots(total)),
         numbers=(
-            Number("git commands", len(commands), "count"),
+            Number("git commands", commands.count, "count"),
             Number("in git, all slots", total, "ns"),
             Number("in git, on the wall, workers", by_workers, "ns"),
             Number("in git, on the wall, Director and Strategist", by_cycle, "ns"),
         ),
-        examples=_longest(commands),
+        examples=commands.longest,
         advice=(
             "Batch commits, and merge several branches at once instead of one after the other.",
             "Use git worktree less: keep a pool of worktrees and reset them instead of adding and"
@@ -241,7 +239,7 @@ def _superstep_cycle(case: Case) -> _Cycle:
         doubt = "no superstep with workers was recorded"
     elif not jobs:
         doubt = "nothing ran between or after the workers"
-    worst = nsmallest(_EXAMPLES, jobs, key=lambda j: (j.started_ns - j.ended_ns, j.span.span_id))
+    worst = nsmallest(_EXAMPLES, jobs, key=lambda j: (j.started_ns - j.ended_ns, j.span_id))
     return _Cycle(
         who="Director and Strategist",
         turns=len(turns),
@@ -307,14 +305,6 @@ def _stragglers(barriers: Sequence[Barrier]) -> tuple[Example, ...]:
         for b in worst
         if b.straggler is not None and b.held
     )
-
-
-def _longest(found: Sequence[tuple[Ran, Job]]) -> tuple[Example, ...]:
-    # Of very many only those that may be among them are put in order.
-    least_ns = min(nlargest(_EXAMPLES, [ran.took_ns for ran, _ in found]), default=0)
-    long = [f for f in found if f[0].took_ns >= least_ns]
-    worst = sorted(long, key=lambda f: (-f[0].took_ns, f[0].span.span_id))[:_EXAMPLES]
-    return tuple(example(ran.span, job.task_id, ran.took_ns) for ran, job in worst)
 
 
 def _sum(services: Sequence[Breakdown], category: str) -> int:

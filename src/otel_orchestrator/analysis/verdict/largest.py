@@ -39,7 +39,7 @@ def largest_of(case: Case) -> Largest | None:
 
 def _mostly_in(case: Case, category: str) -> str | None:
     phases = case.phases
-    jobs = (*phases.opening, *phases.cycle, *case.chain())
+    jobs = (*phases.opening, *phases.cycle, *case.chain)
     by_name: dict[str, int] = {}
     for job in jobs if case.outline.supersteps else case.outline.jobs:
         ns = case.service(job).ns(category, state=semconv.WORKING)

@@ -37,7 +37,7 @@ def _rounds(phases: Phases, *, retries_apart: bool) -> list[_Round]:
     attempts: dict[str, list[int]] = {}
     for n, job in enumerate(jobs):
         before = attempts.setdefault(job.task_id, []) if job.task_id is not None else []
-        earlier = _last_attempts(jobs, before, job.started_ns)
+        earlier = _last_attempts(jobs, before, job.started_ns) if before else []
         needs[n].update(earlier)
         again = [number[m] + 1 for m in earlier] if retries_apart else []
         number.append(max([0, *again, *(number[m] for m in needs[n])]))
@@ -52,7 +52,7 @@ def _rounds(phases: Phases, *, retries_apart: bool) -> list[_Round]:
         rounds.append(
             _Round(
                 tuple(jobs[n] for n in chosen),
-                tuple(tuple(sorted(index[m] for m in needs[n] if m in index)) for n in chosen),
+                tuple(tuple(sorted([index[m] for m in needs[n] if m in index])) for n in chosen),
                 tuple(0 if wanted else worked.before(jobs[n].planned_ns) for n in chosen),
             )
         )

@@ -16,8 +16,6 @@ from .paper import Band, Paper
 
 SPEEDS: Final[tuple[float, ...]] = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """How many times as fast LLM calls would be."""
-_MOST_JOBS: Final = 5_000
-"""Each job is placed some four hundred times: of so many that takes ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,6 @@ def what_if_grid(outline: Outline) -> Grid:
     paper = Paper(outline, phases_of(outline))
     slots = outline.slots
     reason = paper.why_not()
-    if reason is None and len(outline.jobs) > _MOST_JOBS:
-        reason = f"there are more than {_MOST_JOBS} jobs"
     if reason is not None:
         return Grid((1.0,), (slots,), slots, (), reason)
     llm = paper.served_ns(semconv.LLM, state=semconv.WORKING)
@@ -56,9 +52,9 @@ def what_if_grid(outline: Outline) -> Grid:
     workers = (slots,) if fixed else _workers(slots)
 
     def band(speed: float, count: int) -> Band:
-        times = [
-            took - ns + round(ns / speed) for took, ns in zip(paper.measured, llm, strict=True)
-        ]
+        # Those that are placed come first.
+        measured = zip(paper.measured, llm, strict=False)
+        times = [took - ns + round(ns / speed) for took, ns in measured]
         found = paper.estimate("", "", times, count, ()).band
         assert found is not None  # there is a reason otherwise
         return found

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import add, mul, sub
 from typing import Final
 from zlib import crc32
 
-from ..jobs import Job, by_start
+from ..jobs import Job, Superstep, by_start
 from ..outline import Outline
 from ..phases import Phases
 from .simulation import Plan, bound, makespan
@@ -28,7 +28,8 @@ from .simulation import Plan, bound, makespan
 _VARIANTS: Final = 8
 _VARIANTS_OF_MANY: Final = 2
 _MANY_JOBS: Final = 5_000
-"""In so many, what is shorter and what is longer makes up for each other: two runs tell as much."""
+"""In so many, what is shorter and what is longer makes up for each other: two runs tell as much,
+and none where so many are placed at once. Of the turns, some of every length stand for all."""
 SERVICE_SPREAD: Final = 0.10
 MARGIN: Final = 0.07
 """Of 20 pairs of equal runs of the reference orchestrator, 18 were within 5 % of each other, and
@@ -76,12 +77,15 @@ class Batch:
 
     Attributes:
         numbers: of the paper's jobs.
-        factors: of each other run that is tried, by how much each job is shorter or longer.
+        factors: of each other run that is tried, by how much each job is shorter or longer; none
+            where there are so many that it makes up for each other.
+        weight: how many times its length all batches are that it stands for; 1 of itself alone.
     """
 
     numbers: Sequence[int]
     plan: Plan
     factors: Sequence[Sequence[float]]
+    weight: float = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,37 +107,41 @@ class Paper:
     """The run on paper: turns of workers on slots, and what runs alone in sequence.
 
     Attributes:
-        jobs: all that are placed.
+        jobs: all of them; first those of the turns that are placed, and what runs alone.
         measured: how long each of them took from its start to its end.
-        served, called: what each of them did meanwhile, and what it called.
+        served, called: what each of the first ones did meanwhile, and what it called.
     """
 
     def __init__(self, outline: Outline, phases: Phases) -> None:
         self.outline = outline
         self.phases = phases
         self.alone = (*phases.opening, *phases.middle, *phases.closing)
-        in_turns = (job for turn in phases.turns for job in turn.slot_jobs)
-        self.jobs = (*in_turns, *self.alone)
-        self.served = [phases.service(job) for job in self.jobs]
-        self.called = [phases.called(job) for job in self.jobs]
-        self.measured: Times = [did.whole_ns for did in self.served]
-        self._numbers = {job.span.span_id: n for n, job in enumerate(self.jobs)}
-        self._variants = _VARIANTS if len(phases.served) <= _MANY_JOBS else _VARIANTS_OF_MANY
+        placed = _some_of_every_length(phases, outline.slots)
+        first = [*(job for turn, _ in placed for job in turn.slot_jobs), *self.alone]
+        among_them = {job.span_id for job in first}
+        every = (job for turn in phases.turns for job in turn.slot_jobs)
+        self.jobs = (*first, *(job for job in every if job.span_id not in among_them))
+        self.served = [phases.service(job) for job in first]
+        self.called = [phases.called(job) for job in first]
+        self.measured: Times = [phases.service(job).whole_ns for job in self.jobs]
+        self._numbers = {job.span_id: n for n, job in enumerate(self.jobs)}
+        self._variants = _VARIANTS if len(phases.did) <= _MANY_JOBS else _VARIANTS_OF_MANY
         self._at_most: dict[tuple[str, ...], list[int]] = {}
         self._draws: dict[int, list[float]] = {}
         # A turn's jobs need each other only where a node dispatches them itself.
-        self._turns = [self.batch(t.slot_jobs, needs_of(t.slot_jobs)) for t in phases.turns]
+        self._turns = [
+            replace(self.batch(t.slot_jobs, needs_of(t.slot_jobs)), weight=weight)
+            for t, weight in placed
+        ]
         self._alone = [self.batch(self.alone, [()] * len(self.alone))]
-        self.measured_turns_ns = sum(
-            makespan(b.plan, _of(b, self.measured), outline.slots) for b in self._turns
-        )
+        self.measured_turns_ns = self.place(self._turns, self.measured, outline.slots).expected_ns
         self.measured_alone_ns = self.took(self.alone)
         self._rest_ns = outline.wall_ns - self.measured_turns_ns - self.measured_alone_ns
 
     def took(self, jobs: Iterable[Job]) -> int:
         """Return how long jobs took together, from their start to their end."""
         measured, numbers = self.measured, self._numbers
-        return sum([measured[numbers[job.span.span_id]] for job in jobs])
+        return sum([measured[numbers[job.span_id]] for job in jobs])
 
     def less(self, saved_ns: Sequence[int], *categories: str) -> Times:
         """Return what jobs take if they save something: of these categories, no more than there
@@ -160,9 +168,11 @@ class Paper:
         release_ns: Sequence[int] | None = None,
     ) -> Batch:
         """Return jobs to be placed, with the same other runs for them every time."""
-        numbers = [self._numbers[job.span.span_id] for job in jobs]
-        factors = list(zip(*map(self._draws_of, numbers), strict=True))
-        return Batch(numbers, Plan(needs, release_ns), factors or [()] * self._variants)
+        numbers = [self._numbers[job.span_id] for job in jobs]
+        factors: Sequence[Sequence[float]] = ()
+        if len(numbers) <= _MANY_JOBS:
+            factors = list(zip(*map(self._draws_of, numbers), strict=True))
+        return Batch(numbers, Plan(needs, release_ns), factors)
 
     def _draws_of(self, number: int) -> list[float]:
         draws = self._draws.get(number)
@@ -173,27 +183,30 @@ class Paper:
 
     def place(self, batches: Sequence[Batch], times: Times, slots: int) -> Placed:
         """Place batches one after the other: in each order, in other runs, and at the very best."""
-        expected = longest_first = least = 0
-        varied = [0] * self._variants
+        expected: float = 0
+        longest_first: float = 0
+        least: float = 0
+        varied: list[float] = [0] * self._variants
         for batch in batches:
-            plan, took = batch.plan, _of(batch, times)
+            plan, took, weight = batch.plan, _of(batch, times), batch.weight
             if plan.is_free and len(took) <= slots:
                 # All start at once: whatever the order, it lasts as long as the longest.
-                longest = max(took, default=0)
-                expected += longest
-                longest_first += longest
-                least += longest
+                as_expected = max(took, default=0)
+                longest_first += weight * as_expected
+                least += weight * as_expected
                 others = [round(max(map(mul, took, f), default=0)) for f in batch.factors]
             else:
-                expected += makespan(plan, took, slots)
-                longest_first += makespan(plan, took, slots, "longest_path")
-                least += bound(plan, took, slots)
+                as_expected = makespan(plan, took, slots)
+                longest_first += weight * makespan(plan, took, slots, "longest_path")
+                least += weight * bound(plan, took, slots)
                 others = [
                     makespan(plan, list(map(round, map(mul, took, f))), slots)
                     for f in batch.factors
                 ]
-            varied = list(map(add, varied, others))
-        return Placed(expected, (longest_first, least, *varied))
+            expected += weight * as_expected
+            others = others or [as_expected] * self._variants
+            varied = [ns + weight * other for ns, other in zip(varied, others, strict=True)]
+        return Placed(round(expected), tuple(map(round, (longest_first, least, *varied))))
 
     @cached_property
     def _as_it_was(self) -> Placed:
@@ -229,6 +242,32 @@ class Paper:
         whole = self.outline.wall_ns
         saves = 1 - band.expected_ns / whole if whole else 0.0
         return Estimate(name, title, band, saves, tuple(assumptions))
+
+
+def _some_of_every_length(phases: Phases, slots: int) -> list[tuple[Superstep, float]]:
+    """Return turns to be placed, each with how many times its length it stands for.
+
+    turns by length   1 1 2 │ 2 3 5 │ 5 8 9        ▔  stands for the three
+                        ▔       ▔       ▔
+    """
+    turns = phases.turns
+    each = -(-sum(len(turn.slot_jobs) for turn in turns) // _MANY_JOBS)
+    if each <= 1:
+        return [(turn, 1) for turn in turns]
+    lasted = [
+        makespan(
+            Plan(needs_of(t.slot_jobs)), [phases.service(j).whole_ns for j in t.slot_jobs], slots
+        )
+        for t in turns
+    ]
+    by_length = sorted(range(len(turns)), key=lasted.__getitem__)
+    found: list[tuple[Superstep, float]] = []
+    for at in range(0, len(turns), each):
+        alike = by_length[at : at + each]
+        middle = alike[len(alike) // 2]
+        all_ns = sum(lasted[n] for n in alike)
+        found.append((turns[middle], all_ns / lasted[middle] if lasted[middle] else len(alike)))
+    return found
 
 
 def _of(batch: Batch, times: Times) -> list[int]:

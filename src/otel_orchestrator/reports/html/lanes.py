@@ -28,18 +28,18 @@ class Lanes:
         self._numbers = {span_id: n for n, span_id in enumerate(jobs)}
 
     def _number(self, job: Job | None) -> int:
-        return -1 if job is None else self._numbers[job.span.span_id]
+        return -1 if job is None else self._numbers[job.span_id]
 
     def jobs(self) -> dict[str, Any]:
         """Return what ran, with the instants of each life and what it worked and waited."""
         accounting = self._study.accounting
         us = self._places.us
-        whole: dict[str, JobTime] = {t.job.span.span_id: t for t in accounting.task.jobs}
-        whole |= {t.job.span.span_id: t for t in accounting.lifecycle.jobs}
+        whole: dict[str, JobTime] = {t.job.span_id: t for t in accounting.task.jobs}
+        whole |= {t.job.span_id: t for t in accounting.lifecycle.jobs}
         needs = needs_of(self._jobs)
 
         def row(n: int, job: Job) -> tuple[Any, ...]:
-            time = whole.get(job.span.span_id)
+            time = whole.get(job.span_id)
             breakdown = time.breakdown if time else Breakdown(0, ())
             return (
                 self._places.of(job.span),

@@ -62,7 +62,7 @@ def flows_of(study: Study) -> list[Flow]:
 
 
 def _key(job: Job) -> str:
-    return job.span.span_id
+    return job.span_id
 
 
 def _structure(outline: Outline) -> Iterator[Slice]:
@@ -124,7 +124,7 @@ def _slots(study: Study) -> Iterator[Track]:
 
 def _busy(outline: Outline, job: Job, window: Interval) -> Slice:
     inside = tuple(piece for child in outline.inside(job) for piece in _with_inside(child, window))
-    facts: dict[str, Value] = {"node": job.name, "span id": job.span.span_id}
+    facts: dict[str, Value] = {"node": job.name, "span id": job.span_id}
     if job.depends_on is not None:
         facts["depends on"] = job.depends_on
     return Slice(job.task_id or job.name, *window, (semconv.WORKING,), facts, _key(job), inside)

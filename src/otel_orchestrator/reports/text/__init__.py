@@ -47,7 +47,7 @@ def render(
         options: what it needs to list the runs beside it.
     """
     console = console_of(max(width, 50), colour=colour)
-    each = [tree(study.run, study.forest, console.width, everything)] if spans else []
+    each = [tree(study, console.width, everything)] if spans else []
     with console.capture() as captured:
         console.print(_report(study, console.width, each, explain, jaeger_url))
         steps = next_steps(run or shlex.quote(study.run.id), options, console.width)
@@ -66,7 +66,7 @@ def _report(
     parts: list[RenderableType] = [headline(summary)]
     parts += [section("Verdict: what to optimise"), verdict(study.verdict, jaeger_url)]
     parts += [section("What if"), what_if(study.estimates)]
-    if summary.llm_calls or any(s.category == GIT for s in study.run.spans):
+    if summary.llm_calls or any(c.category == GIT for c in summary.categories):
         parts += [section("What to do"), advice(study, jaeger_url)]
     parts += [section("Time, accounted for"), views(accounting)]
     parts += [section("The wall, step by step"), waterfall(accounting.wall, width)]

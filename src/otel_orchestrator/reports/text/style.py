@@ -36,6 +36,7 @@ STRETCHES: Final = {
     "working": ("█", STYLES["working"]),
 }
 _ORDER: Final = tuple(STRETCHES)
+_RANKS: Final = {kind: rank for rank, kind in enumerate(_ORDER)}
 
 
 def console_of(width: int, *, colour: bool) -> Console:
@@ -115,10 +116,13 @@ def strip(stretches: Iterable[Stretch], start_ns: int, end_ns: int, columns: int
     length = max(1, end_ns - start_ns)
     ranks = [-1] * columns
     for since, until, kind in stretches:
-        first = max(0, (since - start_ns) * columns // length)
+        if until <= since:
+            continue
+        first = min(max(0, (since - start_ns) * columns // length), columns - 1)
         last = min(columns, -((start_ns - until) * columns // length))
-        rank = _ORDER.index(kind)
-        for column in range(min(first, columns - 1), max(first + 1, last) if until > since else 0):
+        rank = _RANKS[kind]
+        ranks[first] = max(ranks[first], rank)
+        for column in range(first + 1, last):
             ranks[column] = max(ranks[column], rank)
     text = Text()
     for rank in ranks:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ...analysis.study import Study
 from ...analysis.tree import Forest
 from ...model import Run, Span
 from ...semconv import Attr
@@ -31,9 +32,10 @@ class Folded:
     total_ns: int
 
 
-def tree(run: Run, forest: Forest, width: int, everything: bool) -> RenderableType:
+def tree(study: Study, width: int, everything: bool) -> RenderableType:
     """Draw the spans of a run; unless told otherwise, of many that look alike the first few, and of
     very many the first."""
+    run, forest, there_are = study.run, study.forest, study.summary.spans
     bar = max(12, min(48, width // 3))
     # The gaps are columns: before 14.3, rich makes room for padding at the edge that it leaves out.
     table = Table.grid(expand=True)
@@ -52,9 +54,10 @@ def tree(run: Run, forest: Forest, width: int, everything: bool) -> RenderableTy
         else:
             took = duration(run.duration_of(item))
             table.add_row(_label(item, prefix), "", took, "", _bar(run, item, bar))
-    if len(table.rows) != most or spans == len(run.spans):
+    is_cut = len(table.rows) == most or len(run.spans) < there_are
+    if not is_cut or spans == there_are:
         return table
-    return Group(table, note(f"… and {count(len(run.spans) - spans)} more spans: --all shows them"))
+    return Group(table, note(f"… and {count(there_are - spans)} more spans: --all shows them"))
 
 
 def _lines(run: Run, forest: Forest, everything: bool) -> Iterable[tuple[Span | Folded, str]]:
