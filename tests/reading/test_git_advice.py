@@ -42,7 +42,7 @@ class Made:
 
     def advice(self) -> tuple[Advice, ...]:
         run = Run("r", tuple(sorted(self.spans, key=lambda s: s.start_ns)))
-        return worth_reading(run, git_advice([git_seen(Look(run))]))
+        return worth_reading(run.end_ns - run.start_ns, git_advice([git_seen(Look(run))]))
 
     def brief(self) -> list[tuple[str, str, int, float, float]]:
         return [

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import msgpack
 
@@ -33,6 +33,7 @@ from .made import Control, Task, made
 Document = dict[str, Any]
 
 
+@settings(deadline=None)
 @given(orchestrators(), st.integers(1, 3))
 def test_what_is_told_of_the_parts_is_what_is_told_of_the_whole(run: Run, loops: int) -> None:
     run = _recorded_to_its_end(run)
@@ -45,6 +46,7 @@ def test_what_is_told_of_the_parts_is_what_is_told_of_the_whole(run: Run, loops:
         assert json_report.render(told) == json_report.render(study(run))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 4), st.data())
 def test_so_are_its_estimates_and_its_verdict(
     lengths: list[int], slots: int, data: st.DataObject

@@ -43,7 +43,7 @@ class Made(Spans):
 
     def advice(self) -> tuple[Advice, ...]:
         run = self.run()
-        return worth_reading(run, llm_advice([llm_seen(Look(run))]))
+        return worth_reading(run.end_ns - run.start_ns, llm_advice([llm_seen(Look(run))]))
 
     def brief(self, kind: str) -> list[tuple[str, int, float, float]]:
         return [

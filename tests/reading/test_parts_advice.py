@@ -27,11 +27,10 @@ GIT = ("commit", "worktree add", "worktree remove", "add")
 class _Made:
     """Spans of a run in loops, drawn from chance; instants are few, so that many are equal."""
 
-    def __init__(self, seed: int, *, is_below_a_node: bool) -> None:
+    def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.spans: list[Span] = []
-        top = self.add("node outer", 0, None, None, task__id="t0") if is_below_a_node else None
-        self.root = self.add("invoke_workflow w", 0, self._end(0, 99), top)
+        self.root = self.add("invoke_workflow w", 0, self._end(0, 99), None)
         self.longest = self.chance.choice((1, 20))
         for _ in range(self.chance.randint(0, 4)):
             self.anything(self.root, 0, 40)
@@ -163,12 +162,11 @@ def _parts(run: Run, loops_in_each: int) -> Iterator[Look]:
         of_loop.setdefault(loop_of(span), []).append(span)
     rest = of_loop.pop("")
     yield _part(run, rest, [])
-    above = [root, *([by_id[root.parent_id]] if root.parent_id else [])]
     loops = sorted(of_loop)  # by their ids, which are no order of time
     cuts = [*range(0, len(loops), loops_in_each), len(loops)]
     for first, last in pairwise(cuts):
         spans = chain.from_iterable([of_loop[loop] for loop in loops[first:last]])
-        yield _part(run, list(spans), above)
+        yield _part(run, list(spans), [root])
 
 
 def _part(run: Run, spans: list[Span], above: list[Span]) -> Look:
@@ -181,27 +179,27 @@ def _advice(run: Run, parts: list[Look]) -> tuple[list[Advice], tuple[Advice, ..
     llm = [_LLM.decode(msgspec.msgpack.encode(llm_seen(look))) for look in parts]
     git = [_GIT.decode(msgspec.msgpack.encode(git_seen(look))) for look in parts]
     found = [*llm_advice(llm), *git_advice(git)]
-    return found, worth_reading(run, found)
+    return found, worth_reading(run.end_ns - run.start_ns, found)
 
 
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 2**40), st.booleans(), st.integers(1, 3), st.randoms())
+@given(st.integers(0, 2**40), st.integers(1, 3), st.randoms())
 def test_parts_tell_what_the_whole_tells(
-    seed: int, is_below_a_node: bool, loops_in_each: int, chance: random.Random
+    seed: int, loops_in_each: int, chance: random.Random
 ) -> None:
-    run = _Made(seed, is_below_a_node=is_below_a_node).run()
+    run = _Made(seed).run()
     look = Look(run)
     found = [*llm_advice([llm_seen(look)]), *git_advice([git_seen(look)])]
     parts = list(_parts(run, loops_in_each))
     chance.shuffle(parts)
-    assert _advice(run, parts) == (found, worth_reading(run, found))
+    assert _advice(run, parts) == (found, worth_reading(run.end_ns - run.start_ns, found))
 
 
 def test_the_graphs_own_calls_may_lie_between_what_another_part_did() -> None:
     """loop   node ├─┤               node ├─┤
     graph         call ├─┤ call ├─┤        call ├─┤
     """
-    made = _Made(0, is_below_a_node=False)
+    made = _Made(0)
     made.spans.clear()
     made.root = made.add("invoke_workflow w", 0, 30, None)
     loop = made.add("loop", 0, 20, made.root, state="container")
@@ -220,6 +218,6 @@ def test_the_graphs_own_calls_may_lie_between_what_another_part_did() -> None:
 @pytest.mark.parametrize("kind", EXPLANATIONS)
 def test_runs_as_these_have_every_kind_of_advice(kind: str) -> None:
     """So that the above says something."""
-    looks = [Look(_Made(seed, is_below_a_node=False).run()) for seed in range(60)]
+    looks = [Look(_Made(seed).run()) for seed in range(60)]
     found = [[*llm_advice([llm_seen(k)]), *git_advice([git_seen(k)])] for k in looks]
     assert sum(any(a.kind == kind for a in advice) for advice in found) > 2

@@ -93,8 +93,8 @@ def part_of(run: Run, forest: Forest) -> Part:
     """Return what is kept of a part of a run.
 
     Args:
-        run: the part's spans and the run's own.
-        forest: these spans, linked.
+        run: its spans; the run's own is in one of the parts.
+        forest: these spans, and in any case the run's own, linked.
     """
     outline = outline_of(run, forest, is_part=True)
     children = outline.top.inside

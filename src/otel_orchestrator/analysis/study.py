@@ -50,7 +50,8 @@ def study(run: Run) -> Study:
     """Work out everything that a report says."""
     forest = forest_of(run.spans)
     outline = outline_of(run, forest)
-    return _told(run, forest, outline, [digests_of(run, forest, root_of(forest))])
+    digests = digests_of(run, forest, root_of(forest))
+    return _told(run, run.end_ns - run.start_ns, forest, outline, [digests])
 
 
 def study_of_parts(whole: RunInParts) -> Study | None:
@@ -59,10 +60,13 @@ def study_of_parts(whole: RunInParts) -> Study | None:
     if outline is None:
         return None
     digests = [part.digests for part in whole.parts]
-    return _told(whole.run, forest_of(whole.run.spans), outline, digests)
+    took_ns = max(p.end_ns for p in whole.parts) - min(p.start_ns for p in whole.parts)
+    return _told(whole.run, took_ns, forest_of(whole.run.spans), outline, digests)
 
 
-def _told(run: Run, forest: Forest, outline: Outline, digests: Sequence[Digests]) -> Study:
+def _told(
+    run: Run, took_ns: int, forest: Forest, outline: Outline, digests: Sequence[Digests]
+) -> Study:
     phases = phases_of(outline)
     accounting = account(outline)
     estimates = what_if(outline, phases)
@@ -77,7 +81,7 @@ def _told(run: Run, forest: Forest, outline: Outline, digests: Sequence[Digests]
         accounting=accounting,
         estimates=estimates,
         verdict=verdict(accounting, estimates, phases),
-        advice=worth_reading(run, (*llm, *git)),
+        advice=worth_reading(took_ns, (*llm, *git)),
         models=models_of(d.models for d in digests),
         remarks=tuple(_remarks(summary, outline.root)),
     )

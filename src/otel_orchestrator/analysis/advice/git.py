@@ -27,7 +27,7 @@ from .pieces import (
     examples_of,
     worst_of,
 )
-from .worktrees import Place, Worktree, place_of, reuse_worktrees, worktrees_seen
+from .worktrees import Worktree, place_of, reuse_worktrees, worktrees_seen
 
 
 class Commits(Struct, frozen=True, gc=False, array_like=True):
@@ -73,46 +73,20 @@ class Locks(Struct, frozen=True, gc=False, array_like=True):
     worst: tuple[Worst, ...]
 
 
-class Failed(Struct, frozen=True, gc=False, array_like=True):
-    """A command that failed because somebody else held a lock."""
-
-    lock: str
-    command: Pointed
-
-
-class Attempts(Struct, frozen=True, gc=False, array_like=True):
-    """Commands of one worker that do the same.
-
-    Attributes:
-        name: what they do.
-        starts: when, in order.
-    """
-
-    name: str
-    place: Place
-    starts: tuple[int, ...]
-    failed: tuple[Failed, ...]
-
-
 class GitSeen(Struct, frozen=True, gc=False):
     """What a part of a run tells of git.
 
     Attributes:
         commits: of all nodes with enough of them in one worktree.
-        shared_commits: of the node that the outermost graph is below, if it is below one: other
-            parts may have more of them.
         worktrees: what was added or removed, by start.
         hooks: by name.
         locks: what failed, by lock.
-        shared_attempts: of the node that the outermost graph is below.
     """
 
     commits: Commits
-    shared_commits: tuple[tuple[Place, Commits], ...]
     worktrees: tuple[Worktree, ...]
     hooks: tuple[Hooks, ...]
     locks: tuple[Locks, ...]
-    shared_attempts: tuple[Attempts, ...]
 
 
 _ByName = Mapping[str, Sequence[Span]]
@@ -134,14 +108,11 @@ def git_seen(look: Look) -> GitSeen:
         elif attributes[Attr.GIT_PART] == "hook":
             hooks.append(span)
     worker_of = _workers(look)
-    shared = _shared_worker(look)
-    attempts = _attempts(look, by_name, locked if shared is None else by_name, worker_of)
     return GitSeen(
-        *_commits_seen(look, by_name.get("git commit", ()), worker_of, shared),
+        _commits_seen(look, by_name.get("git commit", ()), worker_of),
         worktrees_seen(look, by_name),
         tuple(_hooks_seen(look, hooks)),
-        tuple(_locks_of([same for worker, same in attempts if worker != shared])),
-        tuple([same for worker, same in attempts if worker == shared]),
+        tuple(_locks_seen(look, [by_name[name] for name in locked], worker_of)),
     )
 
 
@@ -168,62 +139,26 @@ def _workers(look: Look) -> _Worker:
     return worker_of
 
 
-def _shared_worker(look: Look) -> str | None:
-    """Return the node that works in all parts of a run: one that the outermost graph is below."""
-    node = None if look.root is None else look.nearest(look.root, (semconv.NODE,))
-    return None if node is None else node.span_id
-
-
 # --- commits ---
 
 
-def _commits_seen(
-    look: Look, commits: Iterable[Span], worker_of: _Worker, shared: str | None
-) -> tuple[Commits, tuple[tuple[Place, Commits], ...]]:
+def _commits_seen(look: Look, commits: Iterable[Span], worker_of: _Worker) -> Commits:
     ended_well = [s for s in commits if s.outcome == OK]
     groups = grouped(ended_well, lambda s: (worker_of(s), place_of(s)))
-    enough = [
-        group
-        for (worker, _), group in groups.items()
-        if worker != shared and len(group) >= LEAST_COMMITS
-    ]
-    shared_commits = [
-        (place, _commits(look, [group]))
-        for (worker, place), group in groups.items()
-        if worker == shared
-    ]
-    return _commits(look, enough), tuple(shared_commits)
-
-
-def _commits(look: Look, groups: Sequence[Sequence[Span]]) -> Commits:
-    spent = list(chain.from_iterable(groups))
+    enough = [group for group in groups.values() if len(group) >= LEAST_COMMITS]
+    spent = list(chain.from_iterable(enough))
     # One commit has to stay, and it may be the longest.
-    kept_ns = sum([max(map(look.run.duration_of, group)) for group in groups])
+    kept_ns = sum([max(map(look.run.duration_of, group)) for group in enough])
     return Commits(len(spent), look.total(spent), kept_ns, look.longest(spent))
 
 
 def _batch_commits(parts: Sequence[GitSeen]) -> Iterator[Advice]:
-    enough = [part.commits for part in parts]
-    shared = chain.from_iterable([part.shared_commits for part in parts])
-    for of_place in grouped(shared, lambda found: found[0]).values():
-        commits = [one for _, one in of_place]
-        if sum([one.count for one in commits]) >= LEAST_COMMITS:
-            enough.append(_one_of(commits))
-    if count := sum([one.count for one in enough]):
-        spent_ns = sum([one.spent_ns for one in enough])
-        kept_ns = sum([one.kept_ns for one in enough])
-        worst = examples_of([one.worst for one in enough])
+    commits = [part.commits for part in parts]
+    if count := sum([one.count for one in commits]):
+        spent_ns = sum([one.spent_ns for one in commits])
+        kept_ns = sum([one.kept_ns for one in commits])
+        worst = examples_of([one.worst for one in commits])
         yield Advice(BATCH_COMMITS, "", count, spent_ns, spent_ns - kept_ns, worst)
-
-
-def _one_of(parts: Sequence[Commits]) -> Commits:
-    """Join commits of one node in one worktree."""
-    return Commits(
-        sum([one.count for one in parts]),
-        sum([one.spent_ns for one in parts]),
-        max([one.kept_ns for one in parts]),
-        worst_of(chain.from_iterable([one.worst for one in parts])),
-    )
 
 
 # --- hooks ---
@@ -258,29 +193,15 @@ def _hooks_dominate(parts: Sequence[GitSeen]) -> Iterator[Advice]:
 # --- locks ---
 
 
-def _attempts(
-    look: Look, by_name: _ByName, names: Iterable[str], worker_of: _Worker
-) -> list[tuple[str, Attempts]]:
-    """Return what some commands did, again and again, with the worker that they did it for."""
-    attempts: list[tuple[str, Attempts]] = []
-    for name in names:
-        same = grouped(by_name[name], lambda s: (place_of(s), worker_of(s)))
-        for (place, worker), commands in same.items():
-            failed = [
-                Failed(str(s.text(Attr.GIT_LOCK)), look.pointed(s))
-                for s in commands
-                if Attr.GIT_LOCK in s.attributes
-            ]
-            starts = tuple([s.start_ns for s in commands])
-            attempts.append((worker, Attempts(name, place, starts, tuple(failed))))
-    return attempts
-
-
-def _locks_of(attempts: Iterable[Attempts]) -> Iterator[Locks]:
+def _locks_seen(
+    look: Look, by_name: Iterable[Sequence[Span]], worker_of: _Worker
+) -> Iterator[Locks]:
     lost: defaultdict[str, list[Worst]] = defaultdict(list)
-    for same in attempts:
-        for failed in same.failed:
-            lost[failed.lock].append(_lost(failed.command, same.starts))
+    for commands in by_name:
+        for attempts in grouped(commands, lambda s: (place_of(s), worker_of(s))).values():
+            starts = [s.start_ns for s in attempts]
+            for failed in (s for s in attempts if Attr.GIT_LOCK in s.attributes):
+                lost[str(failed.text(Attr.GIT_LOCK))].append(_lost(look.pointed(failed), starts))
     for lock, found in lost.items():
         spent_ns = sum([one.span.took_ns for one in found])
         yield Locks(lock, len(found), spent_ns, sum([one.ns for one in found]), worst_of(found))
@@ -295,16 +216,7 @@ def _lost(failed: Pointed, starts: Sequence[int]) -> Worst:
 
 
 def _lock_contention(parts: Sequence[GitSeen]) -> Iterator[Advice]:
-    shared = chain.from_iterable([part.shared_attempts for part in parts])
-    joined = [
-        Attempts(
-            *same,
-            tuple(sorted(chain.from_iterable([one.starts for one in found]))),
-            tuple(chain.from_iterable([one.failed for one in found])),
-        )
-        for same, found in grouped(shared, attrgetter("name", "place")).items()
-    ]
-    every = [*chain.from_iterable([part.locks for part in parts]), *_locks_of(joined)]
+    every = chain.from_iterable([part.locks for part in parts])
     for lock, of_lock in sorted(grouped(every, attrgetter("lock")).items()):
         yield Advice(
             LOCK_CONTENTION,

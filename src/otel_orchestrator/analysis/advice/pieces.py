@@ -239,8 +239,8 @@ class Look:
         return found
 
 
-def worth_reading(run: Run, found: Iterable[Advice]) -> tuple[Advice, ...]:
-    """Return the advice that saves enough, what saves most first."""
-    least_ns = LEAST_SHARE * (run.end_ns - run.start_ns)
+def worth_reading(took_ns: int, found: Iterable[Advice]) -> tuple[Advice, ...]:
+    """Return the advice that saves enough of what a run took, what saves most first."""
+    least_ns = LEAST_SHARE * took_ns
     worth = [a for a in found if a.kind == LOCK_CONTENTION or a.saved_at_most_ns > least_ns]
     return tuple(sorted(worth, key=lambda a: (-a.saved_at_most_ns, a.kind, a.subject)))
