@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from otel_orchestrator.analysis.advice.llm import llm_advice, llm_seen
 from otel_orchestrator.analysis.advice.pieces import Advice, Look, worth_reading
-from otel_orchestrator.analysis.advice.prompts import asked_of, equal_prompts
+from otel_orchestrator.analysis.prompts import asked_of, equal_prompts
 from otel_orchestrator.analysis.study import Study, study
 from otel_orchestrator.model import Run, Span
 

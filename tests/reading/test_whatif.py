@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_orchestrator.analysis.outline import outline_of
+from otel_orchestrator.analysis.phases import phases_of
+from otel_orchestrator.analysis.whatif import paper
 from otel_orchestrator.analysis.whatif.estimates import WhatIf, what_if
 from otel_orchestrator.analysis.whatif.paper import Estimate
 from otel_orchestrator.model import Run
@@ -375,3 +377,42 @@ def test_the_director_is_not_one_of_a_graph_inside_of_a_worker() -> None:
     found = what_if(outline_of(spans.run())).named("director_overlapped")
     assert found.assumptions[0].startswith("director between two turns")
     assert found.band is not None and found.band.expected_ns == 90
+
+
+LETTERS = "abcdefghijkl"
+
+
+def _turns(lengths: list[int]) -> Run:
+    """One task after the other, each with a short one beside it and one that queues for a slot."""
+    tasks = [
+        Task(letter.upper() if n else letter, needs=before, llm=length // (n + 1), calls=1)
+        for before, letter, length in zip(["", *LETTERS], LETTERS, lengths, strict=False)
+        for n in range(2)
+    ]
+    return made(tasks, slots=1)
+
+
+def _expected(run: Run, many: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    monkeypatch.setattr(paper, "_MANY_JOBS", many)
+    return {e.name: e.band.expected_ns for e in estimates(run).estimates if e.band is not None}
+
+
+def test_of_turns_that_are_alike_one_stands_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _turns([40] * 12)
+    every, few = (_expected(run, many, monkeypatch) for many in (1_000, 4))
+    assert "llm_twice_as_fast" in every
+    assert few == every
+
+
+def test_of_turns_of_every_length_some_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _turns([10, 90, 30, 50, 70, 20, 80, 40, 60, 30, 50, 70])
+    every, few = (_expected(run, many, monkeypatch) for many in (1_000, 8))
+    assert few.keys() == every.keys()
+    assert all(few[name] == pytest.approx(every[name], rel=0.02) for name in every)
+    # What stands for all of them takes as long as all of them did.
+    monkeypatch.setattr(paper, "_MANY_JOBS", 8)
+    outline = outline_of(run)
+    model = paper.Paper(outline, phases_of(outline))
+    again = model.estimate("", "", model.measured, outline.slots, ())
+    assert expected_ms(again) == pytest.approx(wall_ms(run), abs=0.001)
+    assert len(model.served) < len(model.jobs)

@@ -12,11 +12,11 @@ from msgspec import Struct
 from .. import semconv
 from ..model import Span
 from ..semconv import Attr
-from .advice.prompts import Asked, same_of
 from .clip import Ran
 from .examples import Example
 from .intervals import Interval
 from .jobs import Job
+from .prompts import Asked, same_of
 
 _LONGEST: Final = 3
 

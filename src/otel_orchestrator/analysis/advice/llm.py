@@ -11,8 +11,8 @@ from typing import TypeVar
 from msgspec import Struct
 
 from ..groups import grouped
+from ..prompts import Asked, EqualPrompts, asked_of, equal_prompts
 from .pieces import EQUAL_PROMPTS, Advice, Look, Pointed, Worst, examples_of
-from .prompts import Asked, EqualPrompts, asked_of, equal_prompts
 from .rows import Rows, Steps, rows_seen, sequential_calls
 
 

@@ -31,7 +31,7 @@ _IN_SEQUENCE: Final = (semconv.INVOKE_AGENT, semconv.CHAT)
 _by_start = attrgetter("start_ns", "span_id")
 
 
-class Called(Struct, frozen=True, gc=False, array_like=True):
+class Exchange(Struct, frozen=True, gc=False, array_like=True):
     """What tells whether a call was made because of another.
 
     Attributes:
@@ -52,7 +52,7 @@ class Step(Struct, frozen=True, gc=False, array_like=True):
     start_ns: int
     span_id: str
     end_ns: int
-    call: Called | None
+    call: Exchange | None
 
     @property
     def took_ns(self) -> int:
@@ -178,12 +178,12 @@ def _steps(look: Look, below: Iterable[Span], holds_calls: set[str]) -> list[Ste
     return steps
 
 
-def _called(call: Span) -> Called:
+def _called(call: Span) -> Exchange:
     prompt = tokens_of(call, Attr.INPUT_TOKENS)
     # What a model thought is not sent back to it.
     told = tokens_of(call, Attr.OUTPUT_TOKENS) or 0
     answer = max(0, told - (tokens_of(call, Attr.REASONING_TOKENS) or 0))
-    return Called(
+    return Exchange(
         call.outcome == OK,
         call.text(Attr.PROMPT_HASH),
         None if prompt is None else int(prompt),
@@ -234,7 +234,7 @@ def _rows(steps: Sequence[Step]) -> Iterator[_Row]:
     """
     row: list[list[Step]] = []
     ended_ns = 0
-    before: Called | None = None
+    before: Exchange | None = None
     for step, following in zip_longest(steps, steps[1:]):
         call, end_ns = step.call, step.end_ns
         is_alone = ended_ns <= step.start_ns and (following is None or end_ns <= following.start_ns)
@@ -253,7 +253,7 @@ def _rows(steps: Sequence[Step]) -> Iterator[_Row]:
         yield _Row(row)
 
 
-def _may_go_on(before: Called, call: Called) -> bool:
+def _may_go_on(before: Exchange, call: Exchange) -> bool:
     """Return whether a call looks like one that was made because of the one before."""
     if not before.is_answered:
         return True  # tried again, or asked of another model

@@ -10,13 +10,13 @@ from typing import Final
 
 from ... import semconv
 from ...semconv import Attr
-from ..advice.prompts import equal_prompts
 from ..calls import Called
 from ..intervals import Interval, length, without
 from ..jobs import Job, Superstep, by_start, outermost
 from ..outline import Outline
 from ..per_cent import per_cent
 from ..phases import Phases, phases_of
+from ..prompts import equal_prompts
 from .continuous import dispatched
 from .paper import MARGIN, SERVICE_SPREAD, Band, Estimate, Paper, Times, unknown
 

@@ -15,8 +15,8 @@ from typing import Final, Generic, TypeVar, cast
 
 from msgspec import Struct
 
-from ...model import Span
-from ...semconv import OK, Attr
+from ..model import Span
+from ..semconv import OK, Attr
 
 # What a cache looks at besides the prompt, as far as it is recorded.
 _SAME: Final = (
