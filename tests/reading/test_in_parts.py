@@ -27,7 +27,7 @@ from otel_orchestrator.semconv import Attr
 from otel_orchestrator.sources.in_parts import read_in_parts
 from otel_orchestrator.sources.runfiles import find_run, read_run
 
-from .generated import orchestrators
+from .generated import Spans, orchestrators
 from .made import Control, Task, made
 
 Document = dict[str, Any]
@@ -96,6 +96,60 @@ def _part(run: Run, forest: Forest, root: Span, tops: list[Span]) -> Part:
     is_rest = not any(top.operation == "loop" for top in tops)
     spans = [s for s in run.spans if s.span_id in ids or (is_rest and s is root)]
     return part_of(Run("", tuple(spans)), Forest((root,), below, forest.by_id))
+
+
+def _told_alike(run: Run, loops_each: int = 1) -> bool:
+    told = study_of_parts(_in_parts(run, loops_each))
+    assert told is not None
+    return json_report.render(told) == json_report.render(study(run))
+
+
+def test_short_waits_of_the_run_itself_count() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 90, None, wait__short__checkpoint=5e-9)
+    for start in (10, 50):
+        _turn(spans, root, start, "worker", task__id=f"{start}")
+    assert _told_alike(spans.run())
+
+
+def test_a_node_may_hand_tasks_to_workers_itself() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 90, None)
+    for start in (10, 50):
+        node = _turn(spans, root, start, "director")
+        for n in range(2):
+            task = spans.add("task w", start + n, start + 20, node, task__id=f"{start}{n}")
+            spans.add("node w", start + n, start + 15 + n, task, "working", "compute")
+    assert _told_alike(spans.run())
+
+
+def test_who_works_for_a_supervisor_is_not_told_from_a_part() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 200, None)
+    for start, agent in ((0, "math"), (50, "web")):
+        loop = spans.add("loop", start, start + 40, root, loop__head="boss")
+        for n, name in enumerate(("boss", agent)):
+            step = spans.add("superstep", start + 20 * n, start + 20 * n + 20, loop)
+            node = spans.add(f"node {name}", start + 20 * n, start + 20 * n + 20, step, "working")
+            if n:
+                spans.add("invoke_agent a", start + 20 * n, start + 20 * n + 9, node)
+    _turn(spans, root, 100, "worker", task__id="a")
+    assert _told_alike(spans.run(), loops_each=2)
+
+
+def test_loops_that_overlap_take_all_spans() -> None:
+    spans = Spans()
+    root = spans.add("invoke_workflow w", 0, 90, None)
+    for start in (10, 30):
+        _turn(spans, root, start, "worker", task__id=f"{start}")
+    assert study_of_parts(_in_parts(spans.run(), 1)) is None
+
+
+def _turn(spans: Spans, root: Span, start: int, name: str, **said: Any) -> Span:
+    """Add a loop of one superstep with one node, and return that."""
+    loop = spans.add("loop", start, start + 30, root, loop__head="boss")
+    step = spans.add("superstep", start, start + 30, loop)
+    return spans.add(f"node {name}", start, start + 25, step, "working", "compute", **said)
 
 
 PIECE = 20_000
@@ -199,8 +253,7 @@ def _orphan(lines: list[str]) -> Iterator[str]:
 def _other_process(lines: list[str]) -> Iterator[str]:
     """A process that works for the run."""
     yield from lines[:-2]
-    loop = next(s for s in _plan().spans if s.operation == "loop")
-    yield json.dumps(_line([Span("t", "beef", loop.span_id, "work", 1, 5, 6)], 2)) + "\n"
+    yield json.dumps(_line([Span("t", "beef", "0000", "work", 1, 5, 6)], 2)) + "\n"
     yield from lines[-2:]
 
 
@@ -233,12 +286,12 @@ def _full(lines: list[str]) -> Iterator[str]:
 
 def _open(lines: list[str]) -> Iterator[str]:
     """A note of a span that started, and never ended."""
-    yield from lines[:30]
+    yield from lines[:5]
     loop = next(s for s in _plan().spans if s.operation == "loop")
     note = _line([Span("t", "beef", loop.span_id, "work", 1, 5, None)])
     note["resourceSpans"][0]["scopeSpans"][0]["spans"][0].pop("endTimeUnixNano")
     yield json.dumps(note) + "\n"
-    yield from lines[30:]
+    yield from lines[5:]
 
 
 def _other_first_line(lines: list[str]) -> Iterator[str]:
