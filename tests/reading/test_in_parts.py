@@ -252,8 +252,10 @@ def _orphan(lines: list[str]) -> Iterator[str]:
 
 def _other_process(lines: list[str]) -> Iterator[str]:
     """A process that works for the run."""
+    *_, node = (s for s in _plan().spans if s.operation == "node")
+    work = Span("t", "beef", node.span_id, "work", 1, node.start_ns, node.start_ns + 1)
     yield from lines[:-2]
-    yield json.dumps(_line([Span("t", "beef", "0000", "work", 1, 5, 6)], 2)) + "\n"
+    yield json.dumps(_line([work], 2)) + "\n"
     yield from lines[-2:]
 
 
